@@ -1,19 +1,12 @@
 """`[monitoring]`: where a process tells its figures to Prometheus."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
+from linewatch.config.address import HostAddress, is_loopback
 from linewatch.config.base import Settings
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is not an IP address; write 127.0.0.1, or this host's address there") from None
 
 
 class MonitoringSettings(Settings):
@@ -22,7 +15,7 @@ class MonitoringSettings(Settings):
     An address that other hosts reach needs a certificate and a token.
     """
 
-    address: Annotated[str, AfterValidator(_address)] = Field(
+    address: HostAddress = Field(
         default="127.0.0.1", description="beyond this host, certificate_file, key_file and token_file are needed"
     )
     port: int = Field(ge=0, le=65535, description="0: any free one, which the log names")
@@ -42,7 +35,7 @@ class MonitoringSettings(Settings):
     def _is_closed_to_others(self) -> Self:
         if (self.certificate_file is None) != (self.key_file is None):
             raise ValueError("certificate_file and key_file belong together; name both, or neither")
-        open_to_others = not ipaddress.ip_address(self.address).is_loopback
+        open_to_others = not is_loopback(self.address)
         if open_to_others and (self.certificate_file is None or self.token_file is None):
             raise ValueError(
                 f"address {self.address} is reached by other hosts; name certificate_file, key_file and token_file, or "

@@ -1,6 +1,5 @@
 """The configuration file of `linewatch hmi`."""
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -8,18 +7,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, model_validator
 
 from linewatch.client import ClientKeys
+from linewatch.config.address import HostAddress, is_loopback
 from linewatch.config.base import Settings
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint
 from linewatch.contracts.signer import Signer
 from linewatch.plant.settings import BridgeSettings, CommandSettings, FollowedServiceSettings
-
-
-def _address(text: str) -> str:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError as error:
-        raise ValueError(f"{text!r} is not an IP address; write 127.0.0.1, or this host's address there") from error
-    return text
 
 
 def _zone(text: str) -> str:
@@ -33,7 +25,7 @@ def _zone(text: str) -> str:
 class PageListenSettings(Settings):
     """`[listen]`: where browsers connect."""
 
-    address: Annotated[str, AfterValidator(_address)] = Field(
+    address: HostAddress = Field(
         default="127.0.0.1",
         description="an address that other hosts reach needs [tls] and a password (`linewatch hmi-password`)",
     )
@@ -42,7 +34,7 @@ class PageListenSettings(Settings):
     @property
     def is_loopback(self) -> bool:
         """Whether only this host can connect."""
-        return ipaddress.ip_address(self.address).is_loopback
+        return is_loopback(self.address)
 
 
 class PageTlsSettings(Settings):

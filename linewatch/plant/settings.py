@@ -1,9 +1,6 @@
 """The settings that every bridge has: which service it follows, how it sends commands, and its log."""
 
-import ipaddress
-from typing import Annotated
-
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from linewatch.client import ClientKeys
 from linewatch.config.base import Settings
@@ -11,16 +8,6 @@ from linewatch.config.log import LogSettings
 from linewatch.config.monitoring import MonitoringSettings
 from linewatch.config.wire import ClientKeySettings, PeerEndpoint
 from linewatch.contracts.bounds import ShortText
-
-
-def _host_address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is not an IP address; write for example 127.0.0.1 or 192.168.10.5") from None
-
-
-HostAddress = Annotated[str, AfterValidator(_host_address)]
 
 
 class FollowedServiceSettings(Settings):

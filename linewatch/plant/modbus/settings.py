@@ -5,9 +5,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from linewatch.config.address import HostAddress
 from linewatch.config.base import Settings
 from linewatch.plant.plc.settings import AcknowledgeSettings, PlcSettings
-from linewatch.plant.settings import HostAddress
 
 WordOrder = Literal["high-first", "low-first"]
 

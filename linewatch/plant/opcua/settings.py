@@ -6,9 +6,10 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from linewatch.config.address import HostAddress
 from linewatch.config.base import Settings
 from linewatch.contracts.access import Role
-from linewatch.plant.settings import BridgeSettings, CommandSettings, HostAddress
+from linewatch.plant.settings import BridgeSettings, CommandSettings
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
