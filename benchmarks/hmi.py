@@ -119,7 +119,7 @@ def acknowledged_ms(clicks: Any, sees: Any) -> float:
 
 def measure_acknowledge(browser: Any, url: str, count: int) -> dict[str, float]:
     """Two people take turns, as often as alarms come within PATIENCE_MS."""
-    pages = [_page(browser, url, "/alarms") for _ in range(2)]
+    pages = [logged_in(browser, url, "/alarms") for _ in range(2)]
     took: list[float] = []
     with suppress(TimeoutError):
         for turn in range(count):
@@ -129,9 +129,9 @@ def measure_acknowledge(browser: Any, url: str, count: int) -> dict[str, float]:
     return {"times": len(took)} | ({"p50_ms": statistics.median(took), "max_ms": max(took)} if took else {})
 
 
-def _page(browser: Any, url: str, path: str) -> Any:
+def logged_in(browser: Any, url: str, path: str, width: int = 1920, height: int = 1080) -> Any:
     """Return a page of a new session."""
-    page = browser.new_context(viewport={"width": 1920, "height": 1080}).new_page()
+    page = browser.new_context(viewport={"width": width, "height": height}).new_page()
     page.goto(f"{url}/login?next={path}")
     page.fill("input[name=name]", PERSON)
     page.fill("input[name=password]", PASSWORD)
@@ -256,7 +256,7 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=["--no-sandbox"])
             found["acknowledge"] = measure_acknowledge(browser, url, given.alarms)
-            page = _page(browser, url, "/")
+            page = logged_in(browser, url, "/")
             page.evaluate(DELAYS)
             page.wait_for_timeout(1000 * given.seconds)
             delays = page.evaluate("delaysMs")

@@ -24,7 +24,7 @@ import psutil
 from playwright.sync_api import sync_playwright
 from rich.progress import track
 
-from benchmarks.hmi import wait_for
+from benchmarks.hmi import logged_in, wait_for
 from linewatch.contracts.access import Role
 from linewatch.hmi.access.people import People
 from tools.hmi_pictures import PASSWORD, PERSON
@@ -111,12 +111,7 @@ def told_coil(service: ToldService, pace: float) -> float:
 
 def opened(browser: Any, url: str, path: str) -> tuple[Any, Any]:
     """Return a page of a new session, and what asks Chromium about it."""
-    page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
-    page.goto(f"{url}/login?next={path}")
-    page.fill("input[name=name]", PERSON)
-    page.fill("input[name=password]", PASSWORD)
-    page.click("button.main")
-    page.locator("html[data-link=live]").wait_for()
+    page = logged_in(browser, url, path, 1280, 800)
     return page, page.context.new_cdp_session(page)
 
 

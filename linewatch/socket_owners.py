@@ -60,8 +60,9 @@ def _listening(port: int) -> set[str]:
 
 
 def _entries(table: str) -> Iterator[list[str]]:
-    path = Path("/proc/net") / table
-    return (line.split() for line in path.read_text().splitlines()[1:]) if path.exists() else iter(())
+    """Yield the table's entries; none where the kernel does not show it to this process."""
+    with suppress(OSError):
+        yield from (line.split() for line in Path("/proc/net", table).read_text().splitlines()[1:])
 
 
 def _descriptor(entry: list[str]) -> str:

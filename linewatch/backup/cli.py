@@ -30,7 +30,7 @@ def take(*folders: Path, out: Annotated[Path, Parameter(help="Archive to write: 
         if not folder.is_dir():
             raise SourceError(f"{folder}: found no folder; expected one with configuration or state; correct the path")
     with progress_bar("backup", None) as show:
-        manifest = take_backup(chosen, out, lambda done, _, name: show(done, name))
+        manifest = take_backup(chosen, out, show)
     files = [file for folder in manifest.folders for file in folder.files]
     print(
         f"{out}: {len(files)} files, {sum(file.size for file in files) / 1e6:.1f} MB of state, secret keys among them"
@@ -45,7 +45,7 @@ def verify_archive(archive: Archive, /) -> None:
     from linewatch.backup.restoring import verify
 
     with progress_bar("verify", None) as show:
-        manifest = verify(archive, lambda done, _, name: show(done, name))
+        manifest = verify(archive, show)
     print(f"{archive}: whole; linewatch {manifest.linewatch} on {manifest.host}, {manifest.made}")
     for folder in manifest.folders:
         print(f"{len(folder.files):>8} files  {folder.path}")
@@ -66,6 +66,6 @@ def restore(
 
     allowed = (*STATE_FOLDERS, *(folder.absolute() for folder in folders))
     with progress_bar("restore", None) as show:
-        done = put_back(archive, allowed, into.absolute(), lambda count, _, name: show(count, name))
+        done = put_back(archive, allowed, into.absolute(), show)
     for place, former in done:
         print(f"{place}: restored" + (f"; the former one is {former}" if former else ""))

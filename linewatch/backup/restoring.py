@@ -22,7 +22,8 @@ from linewatch import __version__
 from linewatch.backup.manifest import FORMAT, MANIFEST_NAME, BackupManifest, KeptEntry, member_name, version_key
 from linewatch.contracts.errors import ConfigError, SourceError
 
-Told = Callable[[int, int, str], None]
+Told = Callable[[int, str], None]
+"""Called with the number of files done and the name of the next."""
 
 _CHUNK: Final = 1 << 20
 _LARGEST_MANIFEST: Final = 64 << 20
@@ -141,7 +142,7 @@ def _read_open(archive: Path, told: Told, staged: Sequence[Path] | None) -> Back
             if member.name == MANIFEST_NAME:
                 manifest = _manifest(archive, file, member.size)
             else:
-                told(len(seen), 0, member.name)
+                told(len(seen), member.name)
                 seen[member.name] = (member.size, _digest(file, _target(archive, member.name, staged)))
         while packed.read(_CHUNK):
             pass  # to the check sum at the end, which tar does not read

@@ -47,12 +47,13 @@ class _Found:
     databases: list[Path] = field(default_factory=list)
 
 
-def take_backup(folders: Sequence[Path], out: Path, told: Callable[[int, int, str], None]) -> BackupManifest:
+def take_backup(folders: Sequence[Path], out: Path, told: Callable[[int, str], None]) -> BackupManifest:
     """Write all that lies in folders to one archive of mode 0600; returns its manifest.
 
     Databases come first and the rest later, so that a journal is never older than the history that was fetched from it.
-    A file that is written to is taken as far as it reaches when its turn comes. told: called with files done, files in
-    all and a name. The archive appears under its name when it is complete. Raises ConfigError, SourceError.
+    A file that is written to is taken as far as it reaches when its turn comes. told: called with the number of
+    files done and the name of the next. The archive appears under its name when it is complete. Raises ConfigError,
+    SourceError.
     """
     left_out: list[str] = []
     found = [_walk(folder, out, left_out) for folder in folders]
@@ -65,7 +66,7 @@ def take_backup(folders: Sequence[Path], out: Path, told: Callable[[int, int, st
             try:
                 with tarfile.open(fileobj=part, mode="w:gz", compresslevel=1) as tar:
                     for done, (number, path, is_database) in enumerate(turns):
-                        told(done, len(turns), path.name)
+                        told(done, path.name)
                         file = _add(tar, number, found[number].root, path, is_database, out.parent)
                         if file is None:
                             left_out.append(f"{path}: went away meanwhile")
@@ -93,7 +94,7 @@ def take_backup(folders: Sequence[Path], out: Path, told: Callable[[int, int, st
                 raise
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error.strerror}; name a file on a disk with room") from error
-    told(len(turns), len(turns), "")
+    told(len(turns), "")
     return manifest
 
 

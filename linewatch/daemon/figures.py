@@ -109,6 +109,6 @@ def _state(alarm: AlarmBody) -> str:
 
 
 def _engine_and_backend(identity: str) -> tuple[str, str]:
-    """Return the name of an engine, without its hash, and its backend."""
+    """Return an engine's name with its hash, so that two of one name are told apart, and its backend."""
     engine, _, rest = identity.partition("/")
-    return engine.partition("@")[0], rest.partition("/")[0]
+    return engine, rest.partition("/")[0]

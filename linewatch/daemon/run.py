@@ -25,8 +25,8 @@ def run(settings: ServiceSettings, reread: Callable[[], ServiceSettings] | None 
     waited for; a recording is played at line rate and loses nothing.
 
     SIGTERM, by which systemd stops and restarts, leaves the coil under the camera open: the next start goes on with it.
-    reread: returns the settings as their file has them now, for `linewatch reload rules` and
-    SIGHUP. Raises LinewatchErrors.
+    reread: returns the settings as their file has them now, for `linewatch reload rules` and SIGHUP. Raises
+    LinewatchErrors.
     """
     if settings.source is None:
         raise ConfigError("the configuration has no [source], expected one; add [source]")

@@ -13,6 +13,17 @@ restart.
 """
 
 
+def is_readable(record: Record) -> bool:
+    """Return whether a record of an alarm says which alarm it is, and in what state; any other record is."""
+    if record.topic != ALARM_TOPIC:
+        return True
+    try:
+        alarm = json.loads(record.header)
+        return isinstance(alarm["id"], str) and isinstance(alarm["state"], str)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
 class Retained:
     """The last record of every retained alarm, oldest alarm first, and the newest records caused by commands.
 

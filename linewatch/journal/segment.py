@@ -27,7 +27,7 @@ from pathlib import Path
 
 from linewatch.contracts.errors import JournalError
 from linewatch.contracts.record import Record
-from linewatch.journal.retained import Retained
+from linewatch.journal.retained import Retained, is_readable
 
 MAX_COMMIT_BYTES = 256 << 20
 
@@ -161,6 +161,8 @@ class TopicIndex:
 class Damage:
     """Bytes [begin, end) of a segment, before whole commits, that hold none; and the sequences lost with them.
 
+    A commit with an alarm that nobody could follow counts as none.
+
     lost: (topic, first, next). Empty where the segment's own start is damaged: then nothing tells them.
     """
 
@@ -233,7 +235,7 @@ def scan(path: Path, epoch: int, retained: Retained | None = None) -> tuple[Segm
             offset: int | None = HEAD_BYTES
             while offset is not None:
                 commit = unpack_commit(data, offset)
-                if commit is None or _foreign(commit[0], epoch):
+                if commit is None or _foreign(commit[0], epoch) or not _readable(commit[0]):
                     offset = next_commit(data, offset + 1, epoch)
                     continue
                 entries, end = commit
@@ -257,6 +259,11 @@ def scan(path: Path, epoch: int, retained: Retained | None = None) -> tuple[Segm
 def _foreign(entries: Iterable[Entry], epoch: int) -> bool:
     carried = (EntryKind.CARRIED, EntryKind.COMMANDED)
     return any(entry.record.epoch != epoch for entry in entries if entry.kind not in carried)
+
+
+def _readable(entries: Iterable[Entry]) -> bool:
+    kinds = (EntryKind.RECORD, EntryKind.CARRIED, EntryKind.COMMANDED)
+    return all(is_readable(entry.record) for entry in entries if entry.kind in kinds)
 
 
 def _refuse_newer(path: Path, data: mmap.mmap) -> None:

@@ -20,6 +20,7 @@ from linewatch.contracts.camera import CameraState
 from linewatch.contracts.frame import PositionSource
 from linewatch.contracts.histogram import BOUNDS_S, DurationHistogram
 from linewatch.contracts.journal import JournalState
+from linewatch.contracts.manifest import Task
 from linewatch.wire.schema import BackendState, BridgeHealth, BridgeStatus, JoinedCameraState, StatusBody
 
 PREFIX: Final = "linewatch_"
@@ -37,10 +38,7 @@ def gauge(name: str, help_: str, value: float | bool) -> Metric:
 
 def gauges(name: str, help_: str, labels: Sequence[str], values: Values) -> Metric:
     """Return a family of gauges."""
-    family = GaugeMetricFamily(PREFIX + name, help_, labels=labels)
-    for key, value in values.items():
-        family.add_metric(key, float(value))
-    return family
+    return _filled(GaugeMetricFamily(PREFIX + name, help_, labels=labels), values)
 
 
 def counter(name: str, help_: str, value: float) -> Metric:
@@ -50,7 +48,10 @@ def counter(name: str, help_: str, value: float) -> Metric:
 
 def counters(name: str, help_: str, labels: Sequence[str], values: Values) -> Metric:
     """Return a family of counters. name: without `_total`."""
-    family = CounterMetricFamily(PREFIX + name, help_, labels=labels)
+    return _filled(CounterMetricFamily(PREFIX + name, help_, labels=labels), values)
+
+
+def _filled(family: GaugeMetricFamily | CounterMetricFamily, values: Values) -> Metric:
     for key, value in values.items():
         family.add_metric(key, float(value))
     return family
@@ -89,7 +90,7 @@ def of_status(status: StatusBody) -> Iterator[Metric]:
         "shed_tasks",
         "1: the task is left out now, to keep up with the line",
         ["task"],
-        {(task.value,): 1.0 for task in status.shed},
+        {(task.value,): task in status.shed for task in Task},
     )
     if status.deadline_ms is not None:
         yield gauge(

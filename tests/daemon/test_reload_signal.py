@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from bright_strip import write_running_strip
 from forked import Forked, linewatch
+from process_settings import history_settings, s7_settings, strip_settings
 from waiting import wait_until
 
 pytestmark = pytest.mark.service
@@ -63,30 +64,12 @@ def test_a_service_reads_its_rules_again_and_tells_what_it_cannot_change(tmp_pat
         process.wait(PATIENCE_S)
 
 
-def _strip(folder: Path) -> str:
-    return (
-        f'[[camera]]\nname = "cam1"\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
-        f'[journal]\ndir = "{folder}/journal"\n'
-        f'[wire]\npublish = "ipc://{folder}/pub"\nserve = "ipc://{folder}/rep"\n'
-    )
-
-
-def _history(folder: Path) -> str:
-    service = f'[[service]]\nname = "cam1"\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
-    return f'database = "sqlite:///{folder}/history.sqlite"\n{service}'
-
-
-def _s7(folder: Path) -> str:
-    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
-    return f'{service}[plc]\naddress = "127.0.0.1"\nport = 1\n'
-
-
 @pytest.mark.parametrize(
     ("command", "settings", "opened", "answered"),
     [
-        (["strip"], _strip, "running", "rules_reloaded"),
-        (["history"], _history, "history_opened", "restart_needed"),
-        (["bridge", "s7"], _s7, "plc_not_served", "restart_needed"),
+        (["strip"], strip_settings, "running", "rules_reloaded"),
+        (["history"], history_settings, "history_opened", "restart_needed"),
+        (["bridge", "s7"], s7_settings, "plc_not_served", "restart_needed"),
     ],
 )
 def test_the_processes_beside_it_are_not_ended(

@@ -184,6 +184,23 @@ def test_a_flipped_bit_costs_its_commit_and_what_is_lost_is_told_exactly(tmp_pat
     assert path.read_bytes() == before, "what cannot be read is not destroyed"
 
 
+@pytest.mark.parametrize(
+    "header", [b'{"id":"a"}', b'{"state":"raised"}', b'{"id":1,"state":"raised"}', b"[1]", b"junk"]
+)
+def test_an_alarm_that_says_nothing_costs_its_commit_though_its_checksum_is_right(tmp_path, header):
+    commits = [[frame(1, n)] for n in range(3)]
+    commits[1].append(Record(1, "alarm", 0, header, b""))
+    path = tmp_path / "0000000001-000000.segment"
+    path.write_bytes(
+        pack_head(1) + b"".join(pack_commit([Entry(EntryKind.RECORD, one) for one in some]) for some in commits)
+    )
+    with journal(tmp_path) as it:
+        assert [record.sequence for record in it.read(1, "frame", 0, ALL_BYTES)] == [0, 2]
+        assert it.retained_alarms() == []
+        ((_, damage),) = it.recovery.damages
+        assert damage.lost == (("frame", 1, 2),)
+
+
 def test_a_damaged_start_of_a_segment_costs_no_segment_before_it_and_no_alarm(tmp_path):
     raised = Record(1, "alarm", 0, b'{"id":"a","state":"raised"}', b"")
     with journal(tmp_path) as it:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import under_filter
 from bright_strip import write_running_strip
+from process_settings import history_settings, s7_settings, strip_settings
 from waiting import wait_until
 
 from linewatch.client import Commander
@@ -190,24 +191,6 @@ def test_the_service_and_an_engine_on_trial_run_under_its_filter_of_system_calls
     assert "Operation not permitted" not in said
 
 
-def _strip(folder: Path) -> str:
-    return (
-        f'[[camera]]\nname = "cam1"\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
-        f'[journal]\ndir = "{folder}/journal"\n'
-        f'[wire]\npublish = "ipc://{folder}/pub"\nserve = "ipc://{folder}/rep"\ncommands = "ipc://{folder}/cmd"\n'
-    )
-
-
-def _history(folder: Path) -> str:
-    service = f'[[service]]\nname = "cam1"\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
-    return f'database = "sqlite:///{folder}/history.sqlite"\n{service}'
-
-
-def _s7(folder: Path) -> str:
-    service = f'[service]\npublish = "ipc://{folder}/cam"\nserve = "ipc://{folder}/cam-rep"\n'
-    return f'{service}[plc]\naddress = "127.0.0.1"\nport = 1\n'
-
-
 def _modbus(folder: Path) -> str:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -266,10 +249,10 @@ def test_the_backup_runs_under_its_filter_of_system_calls(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("unit", "command", "settings", "opened"),
     [
-        ("linewatch-strip", ["strip"], _strip, "running"),
-        ("linewatch-history", ["history"], _history, "history_opened"),
+        ("linewatch-strip", ["strip"], strip_settings, "running"),
+        ("linewatch-history", ["history"], history_settings, "history_opened"),
         ("linewatch-modbus", ["bridge", "modbus"], _modbus, "service_state"),
-        ("linewatch-s7", ["bridge", "s7"], _s7, "plc_not_served"),
+        ("linewatch-s7", ["bridge", "s7"], s7_settings, "plc_not_served"),
         ("linewatch-hmi", ["hmi"], _hmi, "service_state"),
         ("linewatch-mqtt", ["bridge", "mqtt"], _mqtt, "broker_unreachable"),
         pytest.param("linewatch-opcua", ["bridge", "opcua"], _opcua, "service_state", marks=pytest.mark.heavy),
