@@ -71,7 +71,7 @@ check: install-dev ## Lint, types, import rules, tests
 docs: install-dev ## The documentation site in out/site; a broken link fails the build
 	$(BIN)/zensical build --strict --clean
 
-reference: install-dev ## Write docs/reference/ and docs/wire.schema.json anew from the settings and the wire's schema
+reference: install-dev ## Write docs/reference/ and docs/wire.schema.json anew from settings, schema and log events
 	$(BIN)/python -m tools.reference
 	$(BIN)/linewatch schema --out docs/wire.schema.json
 

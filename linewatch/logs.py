@@ -180,8 +180,32 @@ class LogSums:
         return kinds[name], shared
 
 
+class DecidedPlace:
+    """A structlog processor that adds the coil and the frame decided last to an event that names no coil of its own."""
+
+    def __init__(self) -> None:
+        self._place: tuple[str, int] | None = None
+
+    def move(self, coil: str, ordinal: int) -> None:
+        """Frame `ordinal` of this coil is decided now."""
+        self._place = coil, ordinal
+
+    def __call__(self, _logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        """Add `coil` and `ordinal`."""
+        if self._place is not None and "coil" not in event:
+            event["coil"], ordinal = self._place
+            event.setdefault("ordinal", ordinal)
+        return event
+
+
 _sums = LogSums()
 _faults = NewestFaults()
+_place = DecidedPlace()
+
+
+def place_on_strip(coil: str, ordinal: int) -> None:
+    """Say which frame of which coil is decided; from now on the lines of the log name it. Costs next to nothing."""
+    _place.move(coil, ordinal)
 
 
 def newest_faults() -> tuple[Fault, ...]:
@@ -199,8 +223,8 @@ def log_sums(*, last: bool = False) -> None:
 
 def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:
     """Log to stderr from now on. Call once, at the start of the process."""
-    global _sums, _faults
-    _sums, _faults = LogSums(), NewestFaults()
+    global _sums, _faults, _place
+    _sums, _faults, _place = LogSums(), NewestFaults(), DecidedPlace()
     atexit.unregister(log_sums)
     atexit.register(log_sums, last=True)
     least = getattr(logging, level.upper())
@@ -217,6 +241,7 @@ def configure_logs(level: Literal["debug", "info", "warning", "error"]) -> None:
             _faults,  # whatever the level: before events are left out, or only counted
             keep_level,
             _sums,
+            _place,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             add_former_name,

@@ -1,6 +1,6 @@
-"""Write docs/reference/ (every setting, every message of the wire) and the tables beside docs/mqtt.md.
+"""Write docs/reference/ (every setting, message of the wire and event of the logs) and the tables beside docs/mqtt.md.
 
-`python -m tools.reference`. Both pages are rendered from JSON Schema, which pydantic makes of the models.
+`python -m tools.reference`. Settings and wire are rendered from JSON Schema, which pydantic makes of the models.
 """
 
 import json
@@ -26,6 +26,7 @@ from linewatch.service_settings import ServiceSettings
 from linewatch.strip.settings import StripSettings
 from linewatch.wire.json_schema import wire_schema
 from linewatch.wire.schema import KEPT_TOPICS
+from tools.log_events import log_page
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
 
@@ -218,5 +219,6 @@ if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
     (FOLDER / "settings.md").write_text(settings_page())
     (FOLDER / "wire.md").write_text(wire_page())
+    (FOLDER / "log-events.md").write_text(log_page())
     for path, text in mqtt_files().items():
         path.write_text(text)

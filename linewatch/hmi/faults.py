@@ -73,7 +73,6 @@ FAULTS: Final[Mapping[str, tuple[str, str]]] = {
     "engine_refused": (N_("An engine cannot be used."), _ENGINE),
     "engine_withdrawn": (N_("A promoted engine failed; the one before it runs again."), _ENGINE),
     "engine_without_reference": (N_("An engine has no reference tiles, so it cannot be tried out."), _REFERENCE),
-    "folder_strays_skipped": (N_("Files in the folder are no pictures, and are left out."), _SOURCE),
     "frame_not_decided": (N_("A frame could not be decided; it counts as not inspected."), _REPORT),
     "frame_not_predicted": (N_("A frame could not be inspected; it counts as not inspected."), _REPORT),
     "grab_not_whole": (N_("The camera delivered incomplete pictures."), _NETWORK),

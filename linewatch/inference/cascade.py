@@ -393,7 +393,7 @@ def _lose(pending: PendingFrame, error: Exception, now_ns: int) -> None:
     """Give up a frame over which this was raised. It still awaits the results of what was handed out."""
     pending.lose()
     pending.conclude(now_ns)
-    _log("frame_not_predicted", error, ordinal=pending.frame.ordinal)
+    _log("frame_not_predicted", error, coil=pending.frame.coil, ordinal=pending.frame.ordinal)
 
 
 def _log(event: str, error: Exception, **fields: object) -> None:

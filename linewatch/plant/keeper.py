@@ -74,7 +74,14 @@ class EventKeeper:
                 messages=missing,
                 reason=message.reason,
             )
-            log.error("messages_lost", **body.model_dump())
+            log.error(
+                "messages_lost",
+                topic=message.topic.value,
+                epoch=message.epoch,
+                first=message.first,
+                end=message.end,
+                reason=message.reason,
+            )
             topic, sequence, at_unix_ns = LOST, message.first, None
         else:
             assert not isinstance(message, StatusMessage | CropMessage)

@@ -11,6 +11,7 @@ from linewatch.contracts.verdict import CoilNotice, CoilState, Decided, Verdict
 from linewatch.daemon.alarm_orders import AlarmOrders
 from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.totals import Totals
+from linewatch.logs import place_on_strip
 from linewatch.strip.coil_commands import StripPlace
 from linewatch.strip.crops import StripCrops
 from linewatch.strip.heard_log import HeardLog
@@ -167,6 +168,7 @@ class JoinStage:
             if decided.state is CoilState.STARTED:
                 self._place, self._captured_ns = replace(self._place, along_mm=decided.along_mm), 0
         elif isinstance(decided, Verdict):
+            place_on_strip(decided.coil, decided.ordinal)
             begin_mm, end_mm = decided.along_mm
             captured_ns, before_ns = decided.timing.captured_ns, self._captured_ns
             seconds = (captured_ns - before_ns) / 1e9

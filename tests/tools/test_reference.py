@@ -7,6 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from linewatch.wire.schema import DefectBody
+from tools.log_events import log_page
 from tools.reference import FILES, FOLDER, settings_page, wire_page
 
 PLAIN = {
@@ -61,6 +62,8 @@ def test_every_field_of_a_defect_is_on_the_wire_page() -> None:
     assert all(f"| `{field.alias or key}` |" in section for key, field in DefectBody.model_fields.items())
 
 
-@pytest.mark.parametrize(("name", "made"), [("settings.md", settings_page), ("wire.md", wire_page)])
+@pytest.mark.parametrize(
+    ("name", "made"), [("settings.md", settings_page), ("wire.md", wire_page), ("log-events.md", log_page)]
+)
 def test_the_pages_are_up_to_date(name: str, made) -> None:
     assert made() == (FOLDER / name).read_text(), "run make reference"

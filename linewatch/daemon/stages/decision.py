@@ -21,6 +21,7 @@ from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.totals import Totals
 from linewatch.decision.decide import DecisionState, carry_out, decide, finish, follow_host
 from linewatch.decision.fallback import undecided, without_answers
+from linewatch.logs import place_on_strip
 
 log = structlog.get_logger()
 
@@ -72,6 +73,7 @@ class DecisionStage:
                 self._trouble("order", error)
                 notice = AlarmNotice((), Timing(), item.command, refused=f"it cannot be carried out: {error}")
             return self._account((notice,))
+        place_on_strip(item.frame.coil, item.frame.ordinal)
         decided = self._decide_frame(item)
         if self.crops is not None:
             try:

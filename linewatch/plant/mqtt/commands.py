@@ -73,7 +73,14 @@ class CommandDesk:
 
         def done(answered: CommandAnswer) -> None:
             reply = ReplyBody(token=command.token, result=answered.result, why=answered.why or None)
-            log.info("command_finished", command=command.command, by=client.name, **reply.model_dump(mode="json"))
+            log.info(
+                "command_finished",
+                command=command.command,
+                by=client.name,
+                token=reply.token,
+                result=str(reply.result),
+                why=reply.why,
+            )
             with self._lock:
                 if answered.result is CommandResult.NO_ANSWER:  # sent again, the service carries it out once
                     self._seen.pop(command.token, None)
