@@ -69,6 +69,7 @@ def check(
 
 def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | None) -> "tuple[Trials, list[str]]":
     """Try what the settings name; return what was found, and lines on how the configuration is run."""
+    from linewatch.check.monitoring import check_monitoring
     from linewatch.check.mqtt import check_mqtt
     from linewatch.check.others import check_bridge, check_history, check_hmi
     from linewatch.check.service import check_service
@@ -109,6 +110,8 @@ def _try_all(settings: BaseModel, text: str, config: Path, working_dir: Path | N
                 check_mqtt(settings, trials, owner)
             elif isinstance(settings, BridgeSettings):
                 check_bridge(settings, trials, owner)
+            if (monitoring := getattr(settings, "monitoring", None)) is not None:
+                check_monitoring(monitoring, trials, owner)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be entered ({error.strerror}); make it, or give --working-dir") from error
     return trials, about

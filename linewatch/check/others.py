@@ -17,6 +17,7 @@ from linewatch.hmi.settings import HmiSettings
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.plant.opcua.settings import OpcuaSettings
 from linewatch.plant.settings import BridgeSettings
+from linewatch.server_certificate import read_server_certificate
 from linewatch.terminal import extra
 
 
@@ -59,13 +60,11 @@ def check_hmi(settings: HmiSettings, trials: Trials, owner: int | None) -> None:
     people_file = settings.access.people_file
     trials.attempt("access", "people_file", people_file, lambda: _people(settings), reads=people_file)
     if (tls := settings.tls) is not None:
-        with extra("hmi"):
-            from linewatch.hmi.serve import tls_context
         trials.attempt(
             "tls",
             "certificate_file",
             tls.certificate_file,
-            lambda: "fits its key" if tls_context(tls) else "",
+            lambda: f"fits its key; {read_server_certificate(tls.certificate_file, tls.key_file)}",
             reads=tls.certificate_file,
         )
     if (taxonomy := settings.taxonomy) is not None:

@@ -2,6 +2,7 @@
 
 from linewatch.daemon.wall_clock import synchronised
 from linewatch.doctor.calibrations import judge_calibrations, look_at_calibrations
+from linewatch.doctor.certificates import judge_certificates, look_at_certificates
 from linewatch.doctor.clock import judge_clock
 from linewatch.doctor.disks import judge_disk, look_at_disk
 from linewatch.doctor.finding import HostFinding
@@ -31,5 +32,6 @@ def examined(needs: HostNeeds) -> tuple[HostFinding, ...]:
         *judge_ownership(look_at_ownership(needs), needs),
         *judge_ports(look_at_ports(needs), needs),
         *judge_keys(*look_at_keys(needs)),
+        *judge_certificates(*look_at_certificates(needs)),
         *judge_calibrations(look_at_calibrations(needs), needs),
     )

@@ -1,7 +1,7 @@
 """What a configuration needs of the host."""
 
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from linewatch.capture.cameras.genicam import GenicamSource
 from linewatch.check.units import Unit
 from linewatch.config.history import HistorySettings
+from linewatch.config.monitoring import MonitoringSettings
 from linewatch.config.wire import ClientKeySettings, WireSettings
 from linewatch.contracts.errors import ConfigError
+from linewatch.hmi.settings import HmiSettings
 from linewatch.plant.modbus.settings import ModbusSettings
 from linewatch.plant.mqtt.settings import MqttSettings
 from linewatch.plant.opcua.settings import OpcuaSettings
@@ -27,6 +29,15 @@ class NeededFolder:
     path: Path
     room_mb: float = 0.0
     synced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NeededCertificate:
+    """A certificate by which a process is known to whoever connects to it."""
+
+    setting: str
+    certificate: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +59,8 @@ class HostNeeds:
     sync_within_ms: float = 50.0
     ports: tuple[tuple[str, int], ...] = ()
     secret_keys: tuple[Path, ...] = ()
+    certificates: tuple[NeededCertificate, ...] = ()
+    tokens: tuple[Path, ...] = ()
     allow_lists: tuple[Path, ...] = ()
     calibrations: Path | None = None
     serial: str = ""
@@ -67,6 +80,24 @@ class HostNeeds:
 
 def needs_of(settings: BaseModel, config: Path, unit: Unit | None, process: int | None) -> HostNeeds:
     """Return what the process of a configuration needs. Raises ConfigError for a file that no process runs by."""
+    needs = _without_monitoring(settings, config, unit, process)
+    monitoring: MonitoringSettings | None = getattr(settings, "monitoring", None)
+    if monitoring is None:
+        return needs
+    tls = monitoring.certificate_file, monitoring.key_file
+    return replace(
+        needs,
+        ports=(*needs.ports, *((("[monitoring] port", monitoring.port),) if monitoring.port else ())),
+        certificates=(*needs.certificates, *_certificate("[monitoring] certificate_file", *tls)),
+        tokens=(monitoring.token_file,) if monitoring.token_file is not None else (),
+    )
+
+
+def _certificate(setting: str, certificate: Path | None, key: Path | None) -> tuple[NeededCertificate, ...]:
+    return (NeededCertificate(setting, certificate, key),) if certificate is not None and key is not None else ()
+
+
+def _without_monitoring(settings: BaseModel, config: Path, unit: Unit | None, process: int | None) -> HostNeeds:
     if isinstance(settings, ServiceSettings):
         return _of_service(settings, config, unit, process)
     if isinstance(settings, StripSettings):
@@ -83,6 +114,16 @@ def needs_of(settings: BaseModel, config: Path, unit: Unit | None, process: int 
         )
     if isinstance(settings, HistorySettings):
         return _of_history(settings, config, unit, process)
+    if isinstance(settings, HmiSettings):
+        tls, keys = settings.tls, [settings.service.keys, *(camera.keys for camera in settings.camera)]
+        return HostNeeds(
+            config,
+            unit,
+            process,
+            ports=(("[listen] port", settings.listen.port),) if settings.listen.port else (),
+            secret_keys=_secrets(keys),
+            certificates=_certificate("[tls] certificate_file", tls.certificate_file, tls.key_file) if tls else (),
+        )
     if isinstance(settings, MqttSettings):
         store, keys = settings.store, [settings.service.keys]
         folders = (NeededFolder("[store] file", store.file.parent, store.max_mb),)
@@ -93,8 +134,8 @@ def needs_of(settings: BaseModel, config: Path, unit: Unit | None, process: int 
         keys = [settings.service.keys]
         return HostNeeds(config, unit, process, ports=ports, secret_keys=_secrets(keys))
     raise ConfigError(
-        f"{config}: no process runs by it, expected the configuration of a service, a strip, a history or a "
-        "bridge; `linewatch check` looks at rules and taxonomies"
+        f"{config}: no process runs by it, expected the configuration of a service, a strip, a history, a "
+        "page or a bridge; `linewatch check` looks at rules and taxonomies"
     )
 
 

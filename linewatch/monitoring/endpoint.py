@@ -47,7 +47,7 @@ def monitored(settings: MonitoringSettings | None, *families: Families) -> Itera
         yield
         return
     registry = _registry(families)
-    token = _token(settings.token_file) if settings.token_file else None
+    token = read_token(settings.token_file) if settings.token_file else None
     context = _tls(settings) if settings.certificate_file else None
     try:
         server = _Server(settings, context, token, registry)
@@ -86,7 +86,8 @@ def _registry(families: Iterable[Families]) -> CollectorRegistry:
     return registry
 
 
-def _token(path: Path) -> bytes:
+def read_token(path: Path) -> bytes:
+    """Return the bearer token that a file holds. Raises ConfigError."""
     try:
         token = path.read_bytes().strip()
     except OSError as error:
