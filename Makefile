@@ -15,7 +15,7 @@ PIP := $(PIP_QUIET) install
 LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
 .PHONY: help install install-dev demo test test-fast test-networks test-foreign check docs reference lock sbom audit \
-	wheelhouse licences bench gpu-check soak sustain kills attack fuzz coil clean need-data
+	wheelhouse package test-package licences bench gpu-check soak sustain kills attack fuzz coil clean need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -88,6 +88,12 @@ wheelhouse: install ## All packages in out/wheelhouse, for a machine without a n
 	rm -rf out/wheelhouse
 	$(PIP_QUIET) download --require-hashes $(addprefix -r ,$(LOCKS)) -d out/wheelhouse
 	$(PIP_QUIET) download "$$($(BIN)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"])')" -d out/wheelhouse
+
+package: install-dev ## The Debian package in out/, with all wheels, for hosts without a net (EXTRAS='history hmi plant signing'; needs a package index)
+	$(BIN)/python -m tools.package --out out $(if $(EXTRAS),--extras $(EXTRAS))
+
+test-package: install-dev ## The package on hosts of its own: systemd as process 1, faults, upgrade, rollback (needs root, python3-venv, a package index)
+	$(BIN)/python -m pytest -q -m heavy tests/packaging $(ARGS)
 
 licences: install-dev ## Write docs/licences.md anew from the installed packages
 	$(BIN)/python -m tools.licences
