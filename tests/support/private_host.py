@@ -28,7 +28,11 @@ mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount --rbind /dev dev
 ip link set lo up
 touch ../booting
-exec chroot . /usr/bin/env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+mkdir former
+pivot_root . former
+umount --lazy /former
+rmdir /former
+exec /usr/bin/env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /lib/systemd/systemd --unit=basic.target --log-target=null
 """
 
