@@ -183,6 +183,8 @@ def main() -> int:
             signal.signal(number, lambda *_: soak.over.set())
         try:
             soak.run()
+            for leak in report.leaks():
+                soak.tell(leak)
         finally:
             report.write(arguments.out)
             for log in Path(name).glob("*.log"):

@@ -17,11 +17,18 @@ from linewatch.config.line import LineSettings
 DISK_KB: Final = 300_000
 MOSQUITTO: Final = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
 RECORDED_FRAMES: Final = 60
+COIL_M: Final = 100.0
+"""Between two welds of the simulated strip: at 0.3 m/s another coil begins every five and a half minutes."""
 _LINE: Final = """
 [line]
 camera = "{name}"
 line_rate_hz = {rate}
 across_offset_mm = {offset}
+"""
+_ENCODER: Final = """
+[line.encoder]
+counts_per_mm = 10.0
+counts_per_line = 10.0
 """
 _COMMON: Final = """
 [inference]
@@ -65,10 +72,12 @@ class Line:
         shutil.copytree(ROOT / "engines", folder / "engines")
         record(folder / "recording", LineSettings(), RECORDED_FRAMES)
         frames_per_s = rate_hz / LineSettings().frame_lines
+        welds_m = [COIL_M * number for number in range(1, int(length_m / COIL_M) + 1)]
         for number, name in enumerate(("cam1", "cam2")):
             source = (
-                f'[source]\ntype = "simulator"\nseed = 7\nlength_m = {length_m}\ndefects_per_m = 2.0\ncoil = "SOAK"\n'
-                f'strip_px = 3100\nview_offset_px = {1500 * number}\nruns_on = "{folder}/began"\n'
+                f'{_ENCODER}[source]\ntype = "simulator"\nseed = 7\nlength_m = {length_m}\ndefects_per_m = 2.0\n'
+                f'coil = "SOAK"\nwelds_m = {welds_m}\nstrip_px = 3100\nview_offset_px = {1500 * number}\n'
+                f'runs_on = "{folder}/began"\n'
                 '[system_alarms]\noff = ["camera-lost", "coverage-low"]\n'
             )
             self._service(name, 750.0 * number, source)

@@ -16,6 +16,8 @@ from decisions import LINES, alarm, verdict
 
 from benchmarks.soak import faults
 from benchmarks.soak.checks import Ledger, holes_and_doubles, slope
+from benchmarks.soak.processes import Sample
+from benchmarks.soak.report import Report
 from benchmarks.soak.schedule import KINDS, schedule
 from linewatch.contracts.verdict import Decided
 from linewatch.wire.encode import Sequencer, drafts
@@ -90,6 +92,21 @@ def test_slope_has_an_interval_over_lives_of_their_own_levels() -> None:
     assert growing.low < 10.0 < growing.high
     assert not growing.holds_zero
     assert slope([[(0.0, 1.0)]]) is None
+
+
+def test_a_process_that_grows_once_it_is_warm_fails_the_soak() -> None:
+    def life(mb_per_h: float, began_s: float) -> list[tuple[float, Sample]]:
+        at_s = [began_s + 10.0 * n for n in range(150)]
+        return [(at, Sample(200.0 + mb_per_h * (at - began_s) / 3600 + n % 3, 9, 40)) for n, at in enumerate(at_s)]
+
+    report = Report(seed=1, minutes=25, line_rate_hz=300.0)
+    warming_up = [(at, Sample(one.rss_mb + min(at, 590.0), 9, 40)) for at, one in life(0.0, 0.0)]
+    report.lives = {"stands": [life(0.0, 0.0), life(0.0, 2000.0)], "warms up": [warming_up]}
+    assert report.leaks() == []
+    report.lives["leaks"] = [life(60.0, 0.0), life(60.0, 2000.0)]
+    (leak,) = report.leaks()
+    assert leak.startswith("leaks: memory grew by 60")
+    assert "too short" not in report.tables()
 
 
 @pytest.mark.heavy
