@@ -37,7 +37,7 @@ class Observer:
         self._inspected_ns = dict.fromkeys(INSPECTING, 0)  # newest capture that was inspected, on the monotonic clock
         self.of_mqtt: set[tuple[int, int]] = set()
         self._before_mqtt: set[tuple[int, int]] | None = None  # transitions before the bridge first followed the strip
-        self._mqtt_s = 0.0
+        self._at_plant_ns = 0  # newest capture that was inspected and has come through the broker
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._follow, args=(name,), daemon=True) for name in INSPECTING]
         for thread in self._threads:
@@ -68,7 +68,7 @@ class Observer:
         if target == "host":
             return lambda since_ns: all(at_ns > since_ns for at_ns in self._inspected_ns.values())
         if target == "mqtt":
-            return lambda since_ns: self._mqtt_s * 1e9 > since_ns
+            return lambda since_ns: self._at_plant_ns > since_ns
         if target == "page":
             return lambda _: self._page_answers()
         changing = self._stored if target == "history" else self._heartbeat
@@ -148,11 +148,13 @@ class Observer:
             self._tell(f"{name}: its consumer ended: {error!r}")
 
     def _hear(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
-        self._mqtt_s = time.monotonic()
         with suppress(ValueError, KeyError, TypeError):
             body = json.loads(message.payload)
-            if body["topic"] == "frame" and self._before_mqtt is None:
-                self._before_mqtt = set(self.ledgers["strip"].transitions)
+            if body["topic"] == "frame":
+                if self._before_mqtt is None:
+                    self._before_mqtt = set(self.ledgers["strip"].transitions)
+                if any(span["quality"] != "missed" for span in body["spans"]):
+                    self._at_plant_ns = max(self._at_plant_ns, body["timing"]["captured_ns"])
             if body["topic"] == "alarm":
                 self.of_mqtt.add((body["epoch"], body["sequence"]))
 
