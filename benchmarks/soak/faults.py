@@ -167,7 +167,7 @@ def _junk(line: Line, fault: ScheduledFault) -> None:
     time.sleep(fault.seconds)
     for path in folder.iterdir():
         if not path.is_dir():  # where the service puts what it has refused
-            path.unlink()
+            path.unlink(missing_ok=True)  # the service may have moved it away meanwhile
 
 
 _KINDS: Final[dict[str, Callable[[Line, ScheduledFault], str | None]]] = {
