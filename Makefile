@@ -117,7 +117,7 @@ coil: need-data install ## A coil of held-out real frames through the service: f
 	$(BIN)/python -m experiments.held_out_coil judge --coil out/coil --verdicts out/coil/verdicts.jsonl
 	$(BIN)/linewatch picture out/coil/verdicts.jsonl --source out/coil/coil.avi --truth out/coil/truth.json --out out/coil/coil.png
 
-soak: install-dev ## A whole line of real processes under a seeded schedule of faults: report in out/soak (MINUTES=120 SEED=18; needs mosquitto)
+soak: install-dev ## A whole line of real processes under a seeded schedule of faults: report in out/soak (MINUTES=120 SEED=18; needs mosquitto, postgresql, aravis-tools)
 	$(BIN)/python -m benchmarks.soak --minutes $(or $(MINUTES),120) --seed $(or $(SEED),18) $(ARGS)
 
 sustain: install-dev ## Ten minutes at the line rate: nothing missed, p99, memory (needs four idle cores)

@@ -1,6 +1,7 @@
 """Faults that `benchmarks.attack` and `benchmarks.soak` inject: small disks, stops, starvation, junk, hostile peers.
 
-Small disks are mounted, so the programs start themselves again in a mount namespace of their own (`in_namespace`).
+Small disks are mounted, so the programs start themselves again in namespaces of their own (`in_namespace`), whose
+loopback has nobody else's ports.
 """
 
 import os
@@ -19,16 +20,17 @@ _IN_NAMESPACE: Final = "LINEWATCH_FAULTS_NAMESPACE"
 
 
 def in_namespace(module: str, arguments: Sequence[str]) -> int | None:
-    """Run `python -m MODULE` again in a mount namespace of its own; return its exit code, or None inside it.
+    """Run `python -m MODULE` again with mounts and a loopback of its own; return its exit code, or None inside it.
 
     Ctrl-C is for the program inside, which ends cleanly and writes its report; this one waits for it.
     """
     if _IN_NAMESPACE in os.environ:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
         return None
     if shutil.which("unshare") is None:
         print("unshare (util-linux) is not installed; it makes the small disks of these faults", file=sys.stderr)
         return 3
-    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-m", module, *arguments]
+    command = ["unshare", "--user", "--map-root-user", "--mount", "--net", sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, env={**os.environ, _IN_NAMESPACE: "1"}) as process:
         signal.signal(signal.SIGTERM, lambda *_: process.terminate())
         while True:

@@ -106,6 +106,8 @@ def in_folder(settings: ServiceSettings, folder: Path) -> tuple[ServiceSettings,
     publish, serve = f"ipc://{folder}/pub", f"ipc://{folder}/rep"
     moved = {
         "journal": settings.journal.model_copy(update={"dir": folder / "journal"}),
-        "wire": settings.wire.model_copy(update={"publish": publish, "serve": serve}),
+        "wire": settings.wire.model_copy(
+            update={"publish": publish, "serve": serve, "commands": f"ipc://{folder}/commands"}
+        ),
     }
     return settings.model_copy(update=moved), publish, serve

@@ -32,6 +32,7 @@ from linewatch.config.recipe import MOST_RECIPES, RecipeSettings, recipe_faults
 from linewatch.config.roll import PeriodicSettings, RollSettings
 from linewatch.config.taxonomy import Taxonomy
 from linewatch.config.text import read_text
+from linewatch.config.tracing import TracingSettings
 from linewatch.config.wire import WireSettings
 from linewatch.contracts.errors import ConfigError, SourceError
 from linewatch.inference.settings import InferenceSettings
@@ -66,6 +67,7 @@ class ServiceSettings(Settings):
     crops: CropSettings | None = None
     canary: CanarySettings | None = None
     monitoring: MonitoringSettings | None = Field(default=None, description="none: no figures for Prometheus")
+    tracing: TracingSettings | None = Field(default=None, description="none: no frame is traced")
     log: LogSettings = LogSettings()
 
     @model_validator(mode="after")

@@ -21,7 +21,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from benchmarks.faults import in_namespace
 from benchmarks.soak.faults import inject
 from benchmarks.soak.observer import Observer
-from benchmarks.soak.processes import Line
+from benchmarks.soak.processes import BESIDE, Line, lacking
 from benchmarks.soak.replay import replay
 from benchmarks.soak.report import Done, Report
 from benchmarks.soak.schedule import PROCESSES, ScheduledFault, schedule
@@ -76,14 +76,14 @@ class Soak:
             with suppress(AttributeError):
                 observer.stop()
             for name, code in self.line.end().items():
-                if code and name not in ("camera", "broker"):
+                if code and name not in BESIDE:
                     self.tell(f"{name} ended with {code}")
             for name, ledger in observer.ledgers.items():
                 self.report.lines[name] = ledger.lines
                 self.report.alarms[name] = len(ledger.transitions)
 
     def _start(self, observer: Observer) -> None:
-        for name in ("broker", "camera", *PROCESSES):
+        for name in (*BESIDE, *PROCESSES):
             self.line.start(name)
         begun_ns, begun_s = time.monotonic_ns(), time.monotonic()
         time.sleep(1.0)
@@ -170,6 +170,9 @@ def main() -> int:
     console = Console(markup=False, soft_wrap=True)
     if arguments.frames:
         return replay(arguments.frames, arguments.out, console)
+    if packages := lacking():
+        console.print(f"the soak's line needs programs that are not installed: apt install {' '.join(packages)}")
+        return 3
     if (code := in_namespace("benchmarks.soak", sys.argv[1:])) is not None:
         return code
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)  # asking a bridge that is down is no news
@@ -183,6 +186,8 @@ def main() -> int:
             signal.signal(number, lambda *_: soak.over.set())
         try:
             soak.run()
+            for leak in report.leaks():
+                soak.tell(leak)
         finally:
             report.write(arguments.out)
             for log in Path(name).glob("*.log"):

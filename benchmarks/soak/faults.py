@@ -3,23 +3,28 @@
 import os
 import random
 import shutil
+import signal
 import socket
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import psycopg
+
 from benchmarks.attack.peers import PEERS
 from benchmarks.faults import children, hostile_peer, junk_of_level2, starve, stop_for
-from benchmarks.soak.processes import Line
+from benchmarks.soak.processes import CAMERAS, Line
 from benchmarks.soak.schedule import ScheduledFault
 from linewatch.client import Commander
 from linewatch.client.requests import NoAnswerError, RefusedError
 from linewatch.wire.schema import EngineAction
 
 PRESSURE_MB: Final = 1_000
+LOST_PER_THOUSAND: Final = 100
+PACKETS_LOST_S: Final = 3.0
+"""More than the service needs to find the camera again: frames without all their packets come, too."""
 BAD_ENGINE: Final = "soak-bad"
 _HOSTILE: Final = sorted(set(PEERS) - {"slow_readers"})
 
@@ -39,16 +44,35 @@ def _stop(line: Line, fault: ScheduledFault) -> None:
 
 
 def _camera_loss(line: Line, fault: ScheduledFault) -> None:
-    line.kill("camera")
+    camera = CAMERAS[fault.target]
+    line.kill(camera)
     time.sleep(fault.seconds)
-    line.start("camera")
+    line.start(camera)
+
+
+def _packet_loss(line: Line, fault: ScheduledFault) -> str:
+    """Let the camera lose packets; it cannot be told to while it runs."""
+    line.kill("gige-camera")
+    line.start("gige-camera", ("-r", str(LOST_PER_THOUSAND)))
+    time.sleep(fault.seconds + PACKETS_LOST_S)
+    line.kill("gige-camera")
+    line.start("gige-camera")
+    return f"{LOST_PER_THOUSAND / 10:g} % of the packets"
 
 
 def _broker(line: Line, fault: ScheduledFault) -> None:
-    line.processes["broker"].terminate()  # killed, it would lose what it has promised to its own subscribers
-    line.processes["broker"].wait(30)
-    time.sleep(fault.seconds)
-    line.start("broker")
+    _restart(line, "broker", signal.SIGTERM, fault.seconds)  # killed, it would lose what its own subscribers are owed
+
+
+def _database_restart(line: Line, fault: ScheduledFault) -> None:
+    _restart(line, "database", signal.SIGINT, fault.seconds)  # PostgreSQL's fast shutdown: ends its connections
+
+
+def _restart(line: Line, server: str, by: signal.Signals, after_s: float) -> None:
+    line.processes[server].send_signal(by)
+    line.processes[server].wait(30)
+    time.sleep(after_s)
+    line.start(server)
 
 
 def _with_file(path: Path, text: str, seconds: float) -> None:
@@ -120,11 +144,9 @@ def _stalled_subscriber(line: Line, fault: ScheduledFault) -> None:
 
 
 def _locked(line: Line, fault: ScheduledFault) -> None:
-    with closing(sqlite3.connect(line.database.removeprefix("sqlite:///"), timeout=10.0)) as database:
-        database.isolation_level = None
-        database.execute("BEGIN EXCLUSIVE")
+    with psycopg.connect(line.database) as database:
+        database.execute("LOCK TABLE position IN ACCESS EXCLUSIVE MODE")
         time.sleep(fault.seconds)
-        database.execute("ROLLBACK")
 
 
 def _hostile(line: Line, fault: ScheduledFault) -> str:
@@ -145,13 +167,14 @@ def _junk(line: Line, fault: ScheduledFault) -> None:
     time.sleep(fault.seconds)
     for path in folder.iterdir():
         if not path.is_dir():  # where the service puts what it has refused
-            path.unlink()
+            path.unlink(missing_ok=True)  # the service may have moved it away meanwhile
 
 
 _KINDS: Final[dict[str, Callable[[Line, ScheduledFault], str | None]]] = {
     "kill": _kill,
     "stop": _stop,
     "camera-loss": _camera_loss,
+    "packet-loss": _packet_loss,
     "damaged-pictures": _damaged,
     "slow-disk": _slow_disk,
     "full-disk": _full_disk,
@@ -163,6 +186,7 @@ _KINDS: Final[dict[str, Callable[[Line, ScheduledFault], str | None]]] = {
     "subscriber-stall": _stalled_subscriber,
     "broker-restart": _broker,
     "database-locked": _locked,
+    "database-restart": _database_restart,
     "hostile-connections": _hostile,
     "level2-junk": _junk,
 }

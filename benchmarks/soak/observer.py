@@ -1,31 +1,30 @@
 """Consumers of every process of the line: they follow what it says, and know when it has recovered."""
 
 import json
-import sqlite3
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import suppress
 from typing import Any, Final
 
 import paho.mqtt.client as mqtt
+import psycopg
 from paho.mqtt.enums import CallbackAPIVersion
 from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 from benchmarks.soak.checks import Ledger, holes_and_doubles
 from benchmarks.soak.processes import Line
-from benchmarks.soak.schedule import SERVICES
+from benchmarks.soak.schedule import SERVICES, STORED
 from linewatch.client import Subscriber
 from linewatch.wire.schema import FrameMessage
 
 INSPECTING: Final = (*SERVICES, "strip")
-STORED: Final = ("strip", "recorded")
 _HEARTBEAT: Final = 1
 """Address of the heartbeat in docs/modbus-map.csv."""
-_OF_SERVICE: Final = "JOIN service ON service.id = service_id WHERE service.name = ?"
+_OF_SERVICE: Final = "JOIN service ON service.id = service_id WHERE service.name = %s"
 Tell = Callable[[str], None]
 
 
@@ -38,7 +37,7 @@ class Observer:
         self._inspected_ns = dict.fromkeys(INSPECTING, 0)  # newest capture that was inspected, on the monotonic clock
         self.of_mqtt: set[tuple[int, int]] = set()
         self._before_mqtt: set[tuple[int, int]] | None = None  # transitions before the bridge first followed the strip
-        self._mqtt_s = 0.0
+        self._at_plant_ns = 0  # newest capture that was inspected and has come through the broker
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._follow, args=(name,), daemon=True) for name in INSPECTING]
         for thread in self._threads:
@@ -69,7 +68,7 @@ class Observer:
         if target == "host":
             return lambda since_ns: all(at_ns > since_ns for at_ns in self._inspected_ns.values())
         if target == "mqtt":
-            return lambda since_ns: self._mqtt_s * 1e9 > since_ns
+            return lambda since_ns: self._at_plant_ns > since_ns
         if target == "page":
             return lambda _: self._page_answers()
         changing = self._stored if target == "history" else self._heartbeat
@@ -93,8 +92,8 @@ class Observer:
             time.sleep(0.5)
         for one in late:
             self._tell(f"history: not stored within {within_s:g} s: {one}")
-        with closing(sqlite3.connect(self._line.database.removeprefix("sqlite:///"), timeout=30)) as database:
-            for row in database.execute("SELECT topic, epoch, first, end, reason FROM gap"):
+        with psycopg.connect(self._line.database) as database:
+            for row in database.execute('SELECT topic, epoch, first, "end", reason FROM gap'):
                 self._tell(f"history: messages could not be fetched: {row}")
             for name in STORED:
                 coils = database.execute(
@@ -102,7 +101,9 @@ class Observer:
                     (name,),
                 ).fetchall()
                 for coil, epoch, ordinal in coils:
-                    spans = database.execute("SELECT first_line, lines FROM span WHERE coil_id = ?", (coil,)).fetchall()
+                    spans = database.execute(
+                        "SELECT first_line, lines FROM span WHERE coil_id = %s", (coil,)
+                    ).fetchall()
                     for wrong in holes_and_doubles(spans):
                         self._tell(f"history: {name}, coil {epoch}/{ordinal}: {wrong}")
                     stored = max((first + lines for first, lines in spans), default=0)
@@ -147,11 +148,13 @@ class Observer:
             self._tell(f"{name}: its consumer ended: {error!r}")
 
     def _hear(self, _client: object, _data: object, message: mqtt.MQTTMessage) -> None:
-        self._mqtt_s = time.monotonic()
         with suppress(ValueError, KeyError, TypeError):
             body = json.loads(message.payload)
-            if body["topic"] == "frame" and self._before_mqtt is None:
-                self._before_mqtt = set(self.ledgers["strip"].transitions)
+            if body["topic"] == "frame":
+                if self._before_mqtt is None:
+                    self._before_mqtt = set(self.ledgers["strip"].transitions)
+                if any(span["quality"] != "missed" for span in body["spans"]):
+                    self._at_plant_ns = max(self._at_plant_ns, body["timing"]["captured_ns"])
             if body["topic"] == "alarm":
                 self.of_mqtt.add((body["epoch"], body["sequence"]))
 
@@ -175,12 +178,13 @@ class Observer:
             client.close()
 
     def _stored(self) -> tuple[tuple[tuple[str, str], tuple[int, int]], ...] | None:
-        path = self._line.database.removeprefix("sqlite:///")
         try:
-            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=0.1)) as database:
+            with psycopg.connect(
+                self._line.database, connect_timeout=2, options="-c statement_timeout=500"
+            ) as database:
                 rows = database.execute(
                     "SELECT service.name, topic, epoch, next FROM position JOIN service ON service.id = service_id"
                 ).fetchall()
-        except sqlite3.Error:
+        except psycopg.Error:
             return None
         return tuple(((name, topic), (epoch, after)) for name, topic, epoch, after in rows)

@@ -1,4 +1,7 @@
-"""The line of the soak: three cameras' services, strip, history, page, two bridges, a broker and a camera, all real."""
+"""The line of the soak, all of it real: four cameras' services, strip, history, page and two bridges.
+
+Beside them run two cameras, a broker and a database.
+"""
 
 import os
 import shutil
@@ -11,17 +14,31 @@ from typing import Final
 
 from benchmarks.faults import ROOT, SmallDisk
 from benchmarks.soak.camera import record
-from benchmarks.soak.schedule import SERVICES
+from benchmarks.soak.schedule import SERVICES, STORED
 from linewatch.config.line import LineSettings
 
 DISK_KB: Final = 300_000
 MOSQUITTO: Final = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+GIGE_CAMERA: Final = "arv-fake-gv-camera-0.8"
+POSTGRESQL: Final = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path("initdb")).parent
+NOBODY: Final = "65534"
+"""Debian's user nobody: PostgreSQL refuses to run as root, which whoever makes the namespace is inside it."""
+CAMERAS: Final = {"recorded": "camera", "gige": "gige-camera"}
+"""The process that is the camera of a service."""
+BESIDE: Final = ("broker", "database", *CAMERAS.values())
 RECORDED_FRAMES: Final = 60
+COIL_M: Final = 100.0
+"""Between two welds of the simulated strip: at 0.3 m/s another coil begins every five and a half minutes."""
 _LINE: Final = """
 [line]
 camera = "{name}"
 line_rate_hz = {rate}
 across_offset_mm = {offset}
+"""
+_ENCODER: Final = """
+[line.encoder]
+counts_per_mm = 10.0
+counts_per_line = 10.0
 """
 _COMMON: Final = """
 [inference]
@@ -60,25 +77,30 @@ class Line:
         self.disks: dict[str, SmallDisk] = {}
         self.commands: dict[str, list[str]] = {}
         served = [f"{one}-{what}" for one in (*SERVICES, "strip") for what in ("publish", "serve")]
-        names = ("broker", "page", "modbus", "camera", *served)
+        names = ("broker", "database", "page", "modbus", "camera", *served)
         self.ports = dict(zip(names, free_ports(len(names)), strict=True))
         shutil.copytree(ROOT / "engines", folder / "engines")
         record(folder / "recording", LineSettings(), RECORDED_FRAMES)
         frames_per_s = rate_hz / LineSettings().frame_lines
+        welds_m = [COIL_M * number for number in range(1, int(length_m / COIL_M) + 1)]
         for number, name in enumerate(("cam1", "cam2")):
             source = (
-                f'[source]\ntype = "simulator"\nseed = 7\nlength_m = {length_m}\ndefects_per_m = 2.0\ncoil = "SOAK"\n'
-                f'strip_px = 3100\nview_offset_px = {1500 * number}\nruns_on = "{folder}/began"\n'
+                f'{_ENCODER}[source]\ntype = "simulator"\nseed = 7\nlength_m = {length_m}\ndefects_per_m = 2.0\n'
+                f'coil = "SOAK"\nwelds_m = {welds_m}\nstrip_px = 3100\nview_offset_px = {1500 * number}\n'
+                f'runs_on = "{folder}/began"\n'
                 '[system_alarms]\noff = ["camera-lost", "coverage-low"]\n'
             )
             self._service(name, 750.0 * number, source)
         url = f"http://127.0.0.1:{self.ports['camera']}/"
         self._service("recorded", 0.0, f'[source]\ntype = "stream"\nurl = "{url}"\nlongest_gap_s = 600.0\n')
+        self._service("gige", 0.0, '[source]\ntype = "genicam"\ncamera = "127.0.0.1"\ntrigger = "free"\n')
         self._strip()
         self._consumers()
+        self._database()
         self.commands["broker"] = [MOSQUITTO, "-c", str(folder / "mosquitto.conf")]
         camera = [str(self.ports["camera"]), str(frames_per_s), str(folder / "recording")]
         self.commands["camera"] = [sys.executable, "-m", "benchmarks.soak.camera", *camera]
+        self.commands["gige-camera"] = [GIGE_CAMERA, "-i", "127.0.0.1", "-s", "SOAK"]
 
     def endpoint(self, service: str, socket_name: str) -> str:
         """socket_name: `publish`, `serve` or `commands`."""
@@ -90,11 +112,11 @@ class Line:
         """Return the file that a fault inside a process is set by; see `faulty_process`."""
         return self.folder / f"{name}-faults" / fault
 
-    def start(self, name: str) -> None:
-        """Start a process; it must not run."""
+    def start(self, name: str, more: tuple[str, ...] = ()) -> None:
+        """Start a process, which must not run. more: arguments for this time."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                self.commands[name],
+                [*self.commands[name], *more],
                 stdout=log,
                 stderr=log,
                 cwd=ROOT,
@@ -145,8 +167,9 @@ class Line:
         self._write("strip", "strip", cameras + _ALARM, journal=True)
 
     def _consumers(self) -> None:
-        services = "".join(f'[[service]]\nname = "{one}"\n{self._sockets(one)}' for one in ("strip", "recorded"))
-        self._write("history", "history", f'database = "{self.database}"\n{services}', taxonomy=False)
+        services = "".join(f'[[service]]\nname = "{one}"\n{self._sockets(one)}' for one in STORED)
+        url = self.database.replace("postgresql:", "postgresql+psycopg:")
+        self._write("history", "history", f'database = "{url}"\n{services}', taxonomy=False)
         one = f"[service]\n{self._sockets('strip')}"
         page = f'[listen]\nport = {self.ports["page"]}\n[access]\npeople_file = "{self.folder}/people.json"\n'
         self._write("page", "hmi", f'line_name = "Soak"\nhistory = "{self.folder}/history.toml"\n{one}{page}')
@@ -170,9 +193,20 @@ class Line:
             f"persistence true\npersistence_location {self.folder}/\nmax_queued_messages 0\n"
         )
 
+    def _database(self) -> None:
+        data = self.folder / "database"
+        as_nobody = ["unshare", "--user", f"--map-user={NOBODY}", f"--map-group={NOBODY}"]
+        initdb = [str(POSTGRESQL / "initdb"), "-D", str(data), "-A", "trust", "-U", "mill", "--no-sync"]
+        subprocess.run([*as_nobody, *initdb], check=True, stdout=subprocess.DEVNULL)
+        settings = f"port = {self.ports['database']}\nlisten_addresses = '127.0.0.1'\nunix_socket_directories = ''\n"
+        with (data / "postgresql.conf").open("a") as file:
+            file.write(settings)
+        self.commands["database"] = [*as_nobody, str(POSTGRESQL / "postgres"), "-D", str(data)]
+
     @property
     def database(self) -> str:
-        return f"sqlite:///{self.folder}/history.sqlite"
+        """The history's, as libpq reads it."""
+        return f"postgresql://mill@127.0.0.1:{self.ports['database']}/postgres"
 
     def _sockets(self, service: str, *, all_: bool = False) -> str:
         names = ("publish", "serve", "commands") if all_ else ("publish", "serve")
@@ -188,6 +222,12 @@ class Line:
         config.write_text((f'taxonomy = "{ROOT}/configs/taxonomy.toml"\n' if taxonomy else "") + text)
         faulty = [sys.executable, "-m", "benchmarks.soak.faulty_process", str(self.folder / f"{name}-faults")]
         self.commands[name] = [*faulty, *command.split(), str(config)]
+
+
+def lacking() -> list[str]:
+    """Return the Debian packages of the programs beside linewatch that this host lacks."""
+    needed = {MOSQUITTO: "mosquitto", str(POSTGRESQL / "postgres"): "postgresql", GIGE_CAMERA: "aravis-tools"}
+    return [package for program, package in needed.items() if shutil.which(program) is None]
 
 
 def free_ports(count: int) -> list[int]:

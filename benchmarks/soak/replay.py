@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from benchmarks.faults import ROOT
 from benchmarks.load import MemoryCamera
@@ -21,18 +22,29 @@ from linewatch.service_settings import load_settings
 from linewatch.simulation.strip import SimulatedStrip
 
 PICTURES: Final = 64
+FRAMES_A_COIL: Final = 2_000
+"""512 m of frames of 256 mm. What is kept of a coil goes with its end, so a run of one coil would always grow."""
 WARM: Final = 0.25
 """This part of the run is left out: buffers, caches and the journal fill."""
 
 
 class ChangingCamera(MemoryCamera):
-    """No picture is like one before it, which would count as a frozen camera: its lines move on in every round."""
+    """No picture is like one before it, which would count as a frozen camera: its lines move on in every round. A coil
+    follows the other."""
 
     def read(self) -> Grab | None:
         grab = super().read()
         if grab is None or grab.image is None:
             return grab
-        return replace(grab, image=np.roll(grab.image, grab.sequence // PICTURES, axis=0))
+        coil, of_coil = divmod(grab.sequence, FRAMES_A_COIL)
+        head_line = coil * FRAMES_A_COIL * grab.lines
+        return replace(
+            grab,
+            image=np.roll(grab.image, grab.sequence // PICTURES, axis=0),
+            coil=f"SOAK-{coil}",
+            first_line=grab.first_line - head_line,
+            along_mm=of_coil * grab.lines * grab.mm_per_line,
+        )
 
 
 def replay(frames: int, out: Path, console: Console) -> int:
@@ -46,6 +58,10 @@ def replay(frames: int, out: Path, console: Console) -> int:
         journal = settings.journal.model_copy(update={"dir": Path(folder), "max_mb": 64})
         settings = settings.model_copy(update={"journal": journal})
         camera = ChangingCamera(pictures, frames, line, clock)
+        progress = Progress(
+            TextColumn("replay"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
+        )
+        bar = progress.add_task("replay", total=frames)
         began_s = time.monotonic()
 
         def look() -> None:
@@ -53,8 +69,9 @@ def replay(frames: int, out: Path, console: Console) -> int:
             if not samples or now_s >= samples[-1][0] + 0.5:
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
                 samples.append((now_s, pages * os.sysconf("SC_PAGESIZE") / 1e6))
+                progress.update(bar, completed=sum(service.totals.lines.values()) // line.frame_lines)
 
-        with open_service(settings, camera, clock) as service:
+        with open_service(settings, camera, clock) as service, progress:
             service.run(lambda: None, look)
             lines = {quality.value: count for quality, count in service.totals.lines.items()}
     took_s = time.monotonic() - began_s

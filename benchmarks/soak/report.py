@@ -4,10 +4,15 @@ import json
 import statistics
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from benchmarks.soak.checks import slope
+from benchmarks.soak.checks import Slope, slope
 from benchmarks.soak.processes import Sample
+
+WARM_S: Final = 600.0
+"""A process has warmed up: what its caches, arenas and journal take grows in the first ten minutes."""
+MOST_GROWTH_MB_PER_H: Final = 5.0
+"""A leak of less takes months to fill a machine; the coil that runs keeps some of this while it lasts."""
 
 
 @dataclass
@@ -53,20 +58,41 @@ class Report:
             )
         return rows
 
+    def grown(self, name: str, from_s: float) -> Slope | None:
+        """Return the growth of a process's memory, without the first from_s seconds of each of its lives; None: too
+        short."""
+        lives = [[(at, one.rss_mb) for at, one in life if at >= life[0][0] + from_s] for life in self.lives[name]]
+        return slope([life for life in lives if life])
+
+    def leaks(self) -> list[str]:
+        """Return the processes whose memory grew once they were warm, in words: the whole interval is above the
+        bound."""
+        told = []
+        for name in self.lives:
+            grown = self.grown(name, WARM_S)
+            if grown is not None and grown.low > MOST_GROWTH_MB_PER_H:
+                told.append(
+                    f"{name}: memory grew by {grown.mb_per_h:.1f} MB an hour ({grown.low:.1f} to {grown.high:.1f}) "
+                    f"once it was {WARM_S / 60:g} minutes old; at most {MOST_GROWTH_MB_PER_H:g} are allowed"
+                )
+        return told
+
     def memory(self) -> list[dict[str, Any]]:
-        """Return, by process, its memory, slope, threads and descriptors; of warm lives: without their first 30 s."""
+        """Return, by process, its memory, slopes, threads and descriptors; the latter without the first 30 s of each
+        life."""
         rows = []
         for name, lives in self.lives.items():
             warm = [[(at, one) for at, one in life if at >= life[0][0] + 30.0] for life in lives]
             every = [one for life in lives for _, one in life]
             if not every:
                 continue
-            grown = slope([[(at, one.rss_mb) for at, one in life] for life in warm if life])
+            started, grown = self.grown(name, 30.0), self.grown(name, WARM_S)
             rows.append(
                 {
                     "process": name,
                     "starts": len(lives),
                     "most_mb": max(one.rss_mb for one in every),
+                    "slope_from_30_s_mb_per_h": asdict(started) if started else None,
                     "slope_mb_per_h": asdict(grown) if grown else None,
                     "threads": _range([one.threads for life in warm for _, one in life]),
                     "descriptors": _range([one.descriptors for life in warm for _, one in life]),
@@ -101,14 +127,14 @@ class Report:
         out += [f"| {kind} | {times} | {_s(median)} | {_s(most)} |" for kind, times, median, most in self.by_kind()]
         out += [
             "",
-            "| process | starts | most memory | slope, MB an hour (95 %) | threads | descriptors |",
-            "|---|---|---|---|---|---|",
+            f"| process | starts | most memory | slope from 30 s on, MB an hour (95 %) | from {WARM_S:g} s on | "
+            "threads | descriptors |",
+            "|---|---|---|---|---|---|---|",
         ]
         for row in self.memory():
-            grown = row["slope_mb_per_h"]
-            steep = f"{grown['mb_per_h']:+.1f} ({grown['low']:+.1f} to {grown['high']:+.1f})" if grown else "too short"
+            slopes = " | ".join(_slope(row[name]) for name in ("slope_from_30_s_mb_per_h", "slope_mb_per_h"))
             out.append(
-                f"| {row['process']} | {row['starts']} | {row['most_mb']:.0f} MB | {steep} | {row['threads']} | "
+                f"| {row['process']} | {row['starts']} | {row['most_mb']:.0f} MB | {slopes} | {row['threads']} | "
                 f"{row['descriptors']} |"
             )
         out += [
@@ -165,6 +191,10 @@ class Report:
 
 def _s(seconds: float | None) -> str:
     return "not in time" if seconds is None else f"{seconds:.1f} s"
+
+
+def _slope(of: dict[str, float] | None) -> str:
+    return f"{of['mb_per_h']:+.1f} ({of['low']:+.1f} to {of['high']:+.1f})" if of else "too short"
 
 
 def _range(values: list[int]) -> str:

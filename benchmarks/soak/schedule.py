@@ -5,12 +5,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-SERVICES: Final = ("cam1", "cam2", "recorded")
+SERVICES: Final = ("cam1", "cam2", "recorded", "gige")
+STORED: Final = ("strip", "recorded", "gige")
+"""Whose messages the history stores."""
 PROCESSES: Final = (*SERVICES, "strip", "history", "page", "mqtt", "modbus")
 KINDS: Final[dict[str, tuple[str, ...]]] = {
     "kill": PROCESSES,
     "stop": PROCESSES,
-    "camera-loss": ("recorded",),
+    "camera-loss": ("recorded", "gige"),
+    "packet-loss": ("gige",),
     "damaged-pictures": ("recorded",),
     "slow-disk": (*SERVICES, "strip"),
     "full-disk": (*SERVICES, "strip"),
@@ -22,6 +25,7 @@ KINDS: Final[dict[str, tuple[str, ...]]] = {
     "subscriber-stall": (*SERVICES, "strip"),
     "broker-restart": ("mqtt",),
     "database-locked": ("history",),
+    "database-restart": ("history",),
     "hostile-connections": (*SERVICES, "strip"),
     "level2-junk": SERVICES,
 }

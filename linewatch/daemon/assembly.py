@@ -56,6 +56,7 @@ from linewatch.inference.settings import InferenceSettings
 from linewatch.inference.workload import Workload
 from linewatch.journal.journal import Journal
 from linewatch.journal.keeper import JournalKeeper, log_recovery
+from linewatch.monitoring.traces import traced
 from linewatch.service_settings import ServiceSettings
 from linewatch.wire.access.audit import AuditTrail
 from linewatch.wire.bridges import Bridges
@@ -316,6 +317,7 @@ def open_wire(
         bridges,
         started_ns=clock.now_ns(),
     )
+    traces = stack.enter_context(traced(settings.tracing, settings.line.camera))
     outlet = Outlet(
         journal,
         Sequencer(journal.epoch, inspection.recipes.files.identity, begun.point.passage if begun else None),
@@ -333,6 +335,7 @@ def open_wire(
         frame_times,
         heartbeat_ns=int(1e9 / settings.wire.heartbeat_hz),
         next_heartbeat_ns=clock.now_ns(),
+        traces=traces,
     )
     figures = ServiceFigures(
         "run",
@@ -342,6 +345,7 @@ def open_wire(
         frame_times,
         decisions.journal.sync_times,
         inspection.pool.batch_times,
+        traces,
     )
     server = Server(context, settings.wire, keys, journal, standing.snapshot, bridges, decisions.picture.newest)
     commands = None

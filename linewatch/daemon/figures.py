@@ -14,6 +14,7 @@ from linewatch.daemon.frame_times import FrameTimes
 from linewatch.daemon.status_parts import software
 from linewatch.daemon.totals import Totals
 from linewatch.monitoring.families import build, counter, counters, gauges, histograms, of_status
+from linewatch.monitoring.traces import FrameTraces
 from linewatch.wire.schema import AlarmBody, StatusBody
 from linewatch.wire.snapshot import SnapshotTracker
 
@@ -41,10 +42,13 @@ class ServiceFigures:
     frame_times: FrameTimes
     sync_times: DurationHistogram
     batch_times: Mapping[tuple[Task, str], DurationHistogram] = field(default_factory=dict)
+    traces: FrameTraces | None = None
 
     def __call__(self) -> Iterator[Metric]:
         """Yield all families."""
         yield build(software(), self.process)
+        if self.traces is not None:
+            yield from self.traces.figures()
         if (status := self.status.newest) is not None:
             yield from of_status(status)
         yield from self._of_strip()

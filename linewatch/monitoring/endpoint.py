@@ -86,15 +86,15 @@ def _registry(families: Iterable[Families]) -> CollectorRegistry:
     return registry
 
 
-def read_token(path: Path) -> bytes:
-    """Return the bearer token that a file holds. Raises ConfigError."""
+def read_token(path: Path, section: str = "[monitoring]") -> bytes:
+    """Return the bearer token that a file holds. section: that names the file. Raises ConfigError."""
     try:
         token = path.read_bytes().strip()
     except OSError as error:
-        raise ConfigError(f"[monitoring] token_file {path}: cannot be read ({error.strerror}); write one") from error
+        raise ConfigError(f"{section} token_file {path}: cannot be read ({error.strerror}); write one") from error
     if len(token) < _LEAST_TOKEN or not token.isascii():
         raise ConfigError(
-            f"[monitoring] token_file {path}: found {len(token)} bytes, expected at least {_LEAST_TOKEN} ASCII "
+            f"{section} token_file {path}: found {len(token)} bytes, expected at least {_LEAST_TOKEN} ASCII "
             "characters; write one, for example by openssl rand -hex 32"
         )
     return token

@@ -150,7 +150,7 @@ class JoinStage:
             if self.known:
                 self.known -= 1
                 continue
-            _tell_times(item)
+            tell_times(item)
             try:
                 self.totals.add(item)
                 self._locate(item)
@@ -176,13 +176,16 @@ class JoinStage:
             self._place, self._captured_ns = StripPlace(end_mm, mm_per_s, end_mm - begin_mm), captured_ns
 
 
-def _tell_times(decided: Decided) -> None:
-    """Set the times by this host's clock. The joiner's time of the newest line is in nanoseconds since 1970."""
+def tell_times(decided: Decided) -> None:
+    """Set the times by this host's clock. The joiner's time of the newest line is in nanoseconds since 1970.
+
+    While a clock is wrong it may lie ahead; no line was taken after it was decided.
+    """
     timing, now_ns = decided.timing, time.monotonic_ns()
     timing.decided_ns = now_ns
     if timing.captured_ns:
         since_1970_ns = time.time_ns() - now_ns
-        timing.captured_ns = max(0, timing.captured_ns - since_1970_ns)
+        timing.captured_ns = min(max(0, timing.captured_ns - since_1970_ns), now_ns)
     elif isinstance(decided, Verdict):
         timing.captured_ns = now_ns
 

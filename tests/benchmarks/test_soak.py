@@ -10,12 +10,14 @@ import pytest
 
 pytest.importorskip("scipy")
 pytest.importorskip("paho.mqtt.client")
+pytest.importorskip("psycopg")
 
-from broker import need_mosquitto
 from decisions import LINES, alarm, verdict
 
 from benchmarks.soak import faults
 from benchmarks.soak.checks import Ledger, holes_and_doubles, slope
+from benchmarks.soak.processes import Sample, lacking
+from benchmarks.soak.report import Report
 from benchmarks.soak.schedule import KINDS, schedule
 from linewatch.contracts.verdict import Decided
 from linewatch.wire.encode import Sequencer, drafts
@@ -40,9 +42,10 @@ def wrong_with(*messages: FrameMessage | AlarmMessage) -> list[str]:
 
 
 def test_schedule_is_seeded_and_covers_every_kind_and_target() -> None:
-    first, again, other = (list(islice(schedule(seed, 10.0), 400)) for seed in (1, 1, 2))
+    count = 25 * len(KINDS)
+    first, again, other = (list(islice(schedule(seed, 10.0), count)) for seed in (1, 1, 2))
     assert first == again != other
-    for at in range(0, 400, len(KINDS)):
+    for at in range(0, count, len(KINDS)):
         assert {one.kind for one in first[at : at + len(KINDS)]} == set(KINDS)
     assert {(one.kind, one.target) for one in first} == {(kind, one) for kind, of in KINDS.items() for one in of}
     assert faults._KINDS.keys() == KINDS.keys()
@@ -92,10 +95,26 @@ def test_slope_has_an_interval_over_lives_of_their_own_levels() -> None:
     assert slope([[(0.0, 1.0)]]) is None
 
 
+def test_a_process_that_grows_once_it_is_warm_fails_the_soak() -> None:
+    def life(mb_per_h: float, began_s: float) -> list[tuple[float, Sample]]:
+        at_s = [began_s + 10.0 * n for n in range(150)]
+        return [(at, Sample(200.0 + mb_per_h * (at - began_s) / 3600 + n % 3, 9, 40)) for n, at in enumerate(at_s)]
+
+    report = Report(seed=1, minutes=25, line_rate_hz=300.0)
+    warming_up = [(at, Sample(one.rss_mb + min(at, 590.0), 9, 40)) for at, one in life(0.0, 0.0)]
+    report.lives = {"stands": [life(0.0, 0.0), life(0.0, 2000.0)], "warms up": [warming_up]}
+    assert report.leaks() == []
+    report.lives["leaks"] = [life(60.0, 0.0), life(60.0, 2000.0)]
+    (leak,) = report.leaks()
+    assert leak.startswith("leaks: memory grew by 60")
+    assert "too short" not in report.tables()
+
+
 @pytest.mark.heavy
 @pytest.mark.service
 def test_a_minute_of_the_real_thing(tmp_path: Path) -> None:
-    need_mosquitto()
+    if packages := lacking():
+        pytest.skip(f"apt install {' '.join(packages)}")
     command = [sys.executable, "-m", "benchmarks.soak", "--minutes", "1", "--out", str(tmp_path)]
     done = subprocess.run(
         command, check=False, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True

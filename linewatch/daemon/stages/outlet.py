@@ -18,6 +18,7 @@ from linewatch.daemon.stages.wiring import END, Wiring
 from linewatch.daemon.untold import UntoldDecisions
 from linewatch.journal.journal import Journal
 from linewatch.journal.keeper import JournalKeeper
+from linewatch.monitoring.traces import FrameTraces, steps_of
 from linewatch.wire.encode import Draft, Sequencer, drafts
 from linewatch.wire.publisher import Publisher
 from linewatch.wire.schema import StatusBody
@@ -85,6 +86,7 @@ class Outlet:
     frame_times: FrameTimes
     heartbeat_ns: int  # from one heartbeat to the next
     next_heartbeat_ns: int
+    traces: FrameTraces | None = None
 
     def run(self, wiring: Wiring) -> None:
         """Bind the publisher on this thread and publish until the end of the service.
@@ -153,7 +155,7 @@ class Outlet:
         if isinstance(decided, AlarmNotice):
             self._settle(decided)
         elif isinstance(decided, Verdict):
-            self.frame_times.add(decided.timing, self.clock.now_ns())
+            self._time(decided, self.clock.now_ns())
         try:
             if self.verdicts is not None and (told.messages or not isinstance(decided, AlarmNotice)):
                 self.verdicts.write(decided)
@@ -163,6 +165,24 @@ class Outlet:
             raise
         except Exception as error:
             self.untold.note("line of a file", error)
+
+    def _time(self, verdict: Verdict, now_ns: int) -> None:
+        self.frame_times.add(verdict.timing, now_ns)
+        if self.traces is not None and self.traces.due(verdict.ordinal):
+            facts: dict[str, str | int | float] = {
+                "linewatch.coil": verdict.coil,
+                "linewatch.ordinal": verdict.ordinal,
+                "linewatch.camera": verdict.camera,
+                "linewatch.lines": verdict.lines,
+                "linewatch.tiles": verdict.tiles,
+                "linewatch.tiles_passed": verdict.tiles_passed,
+                "linewatch.defects": len(verdict.defects),
+                "linewatch.quality": ", ".join(dict.fromkeys(str(span.quality) for span in verdict.spans)),
+            }
+            try:
+                self.traces.add(steps_of(verdict.timing, now_ns), facts)
+            except Exception as error:
+                self.untold.note("trace", error)
 
     def _settle(self, notice: AlarmNotice) -> None:
         try:
