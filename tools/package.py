@@ -24,6 +24,7 @@ EXTRAS: Final = ("history", "hmi", "plant", "signing")
 PYTHON: Final = Path("/usr/bin/python3")
 """Debian's, by which the package's environment is made."""
 KEPT: Final = ("engines", "configs", "docs", "systemd", "README.md", "LICENSE", "CHANGELOG.md", "constraints.txt")
+_VERSION: Final = re.compile(r'^(version|__version__) = ".*"$', re.MULTILINE)
 FROM_OPT: Final = ("taxonomy", "grading")
 """Settings of the example whose files are in the package."""
 
@@ -79,10 +80,9 @@ def _collect(locks: list[Path], folder: Path, version: str) -> None:
         shutil.copytree(ROOT / "linewatch", source / "linewatch", ignore=shutil.ignore_patterns("__pycache__"))
         for one in ("README.md", "LICENSE"):
             shutil.copy2(ROOT / one, source)
-        project = (ROOT / "pyproject.toml").read_text()
-        (source / "pyproject.toml").write_text(
-            project.replace(f'version = "{own_version()}"', f'version = "{version}"', 1)
-        )
+        for one in ("pyproject.toml", "linewatch/__init__.py"):
+            text = (ROOT / one).read_text()
+            (source / one).write_text(_VERSION.sub(rf'\1 = "{version}"', text, count=1))
         _told(*pip, "wheel", "--no-deps", str(source), "-w", str(folder))
 
 

@@ -34,8 +34,9 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         pytest.skip(why)
     if not (PYTHON.exists() and shutil.which("dpkg-deb")):
         pytest.skip("needs Debian's python3-venv and dpkg: apt-get install python3-venv dpkg")
-    out = tmp_path_factory.mktemp("packages")
-    for version in (PRESENT, NEXT):
+    made_before = os.environ.get("LINEWATCH_PACKAGES")  # a folder, for whoever changes these tests
+    out = Path(made_before) if made_before else tmp_path_factory.mktemp("packages")
+    for version in () if made_before else (PRESENT, NEXT):
         make = [sys.executable, "-m", "tools.package", "--version", version, "--out", str(out)]
         done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
