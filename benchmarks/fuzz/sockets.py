@@ -38,7 +38,10 @@ from linewatch.client import Commander, Lost, Subscriber
 from linewatch.wire.schema import CoilAction, FrameMessage, StatusMessage
 
 PATIENCE_S: Final = 90.0
-SETTLE_S: Final = 5.0
+SETTLE_S: Final = 60.0
+"""At most, until the connections that are half open have been given up."""
+MOST_MORE: Final = 8
+"""Threads and descriptors more than before."""
 MOST_MORE_MB: Final = 20.0
 """Memory that a socket's buffers and the interpreter may take during a run, beside what grows with requests."""
 _RESET: Final = struct.pack("ii", 1, 0)  # no TIME_WAIT: there are not enough ports for a million
@@ -78,14 +81,13 @@ scratch = 8
     "opcua": """
 system = "fuzzed"
 pki_dir = "{folder}/pki"
+anonymous = true
 [service]
 publish = "tcp://127.0.0.1:{publish}"
 serve = "tcp://127.0.0.1:{serve}"
 [listen]
 address = "127.0.0.1"
 port = {opcua}
-[access]
-anonymous = true
 """,
     "page": """
 taxonomy = "{root}/configs/taxonomy.toml"
@@ -184,9 +186,9 @@ class FuzzedLine:
         self._over = threading.Event()
         self._watching = threading.Thread(target=self._watch, daemon=True)
         self._watching.start()
-        self._wait_until_ready()
 
-    def _wait_until_ready(self) -> None:
+    def wait_until_ready(self) -> None:
+        """Wait until every socket listens and a frame has come. Raises SystemExit."""
         end_s = time.monotonic() + PATIENCE_S
         waiting = set(_NAMES)
         while waiting or not self.frames:
@@ -303,7 +305,9 @@ def fuzz(line: FuzzedLine, name: str, requests: int, chance: random.Random, cons
             outcome.wrong = f"ended with {process.returncode}"
             break
     outcome.requests_per_s = round(outcome.requests / (time.monotonic() - began_s), 1)
-    time.sleep(SETTLE_S)
+    end_s = time.monotonic() + SETTLE_S
+    while time.monotonic() < end_s and process.poll() is None and watched.num_fds() > before[1] + MOST_MORE:
+        time.sleep(0.5)
     if process.poll() is None:
         outcome.grown_mb = round(watched.memory_info().rss / 1e6 - settled_mb, 1)
         after = (watched.num_threads(), watched.num_fds())
@@ -334,7 +338,7 @@ def _wrong(outcome: SocketOutcome, accepted: int) -> Iterator[str]:
         yield f"{outcome.lost} times messages were lost"
     if outcome.grown_mb > MOST_MORE_MB:
         yield f"memory grew by {outcome.grown_mb} MB"
-    if outcome.descriptors > 8 or outcome.threads > 8:
+    if max(outcome.descriptors, outcome.threads) > MOST_MORE:
         yield f"{outcome.threads} threads and {outcome.descriptors} descriptors more"
 
 
@@ -342,6 +346,7 @@ def _wrong(outcome: SocketOutcome, accepted: int) -> Iterator[str]:
 def _line(folder: Path, out: Path) -> Iterator[FuzzedLine]:
     line = FuzzedLine(folder)
     try:
+        line.wait_until_ready()
         yield line
     finally:
         line.end()
