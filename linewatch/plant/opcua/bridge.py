@@ -111,8 +111,7 @@ def _trouble(identity: OwnIdentity) -> str:
 
 def _tell_certificates(identity: OwnIdentity, trust: TrustList) -> None:
     left_days = days_left(identity.certificate)
-    tell = log.warning if left_days < EXPIRES_SOON_DAYS else log.info
-    tell(
+    (log.warning if left_days < EXPIRES_SOON_DAYS else log.info)(
         "opcua_certificate",
         sha256=fingerprint(identity.certificate),
         application_uri=identity.application_uri,
