@@ -15,7 +15,8 @@ PIP := $(PIP_QUIET) install
 LOCKS := requirements/base.lock $(EXTRAS:%=requirements/%.lock)
 
 .PHONY: help install install-dev demo test test-fast test-networks test-foreign check docs reference lock sbom audit \
-	wheelhouse package test-package licences bench gpu-check soak sustain kills attack fuzz coil clean need-data
+	wheelhouse package test-package licences bench gpu-check soak sustain kills attack fuzz fuzz-sockets coil clean \
+	need-data
 help: ## List the targets; a target without a "needs" runs on a CPU, from a clean clone
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
@@ -131,6 +132,9 @@ attack: install-dev ## Attack a service on this host: hostile peers, kills, stal
 
 fuzz: install-dev ## Mutated bytes for each reader of files and messages; a table and what failed in out/fuzz (SECONDS=60 for each)
 	$(BIN)/python -m benchmarks.fuzz --seconds $(or $(SECONDS),60) $(ARGS)
+
+fuzz-sockets: install-dev ## Mutated requests to each listening socket of a line of real processes; a table in out/fuzz-sockets (REQUESTS=20000 to each)
+	$(BIN)/python -m benchmarks.fuzz.sockets --requests $(or $(REQUESTS),20000) $(ARGS)
 
 need-data:
 	@test -d "$(LINEWATCH_DATA)" || { echo "this target needs real images: LINEWATCH_DATA is '$(LINEWATCH_DATA)', expected a folder laid out as docs/datasets.md says"; exit 2; }

@@ -60,22 +60,23 @@ def found_events() -> dict[str, LogEvent]:
     for path in sorted(PACKAGE.rglob("*.py")):
         room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or (level := _level(node)) is None:
+            if not isinstance(node, ast.Call) or not node.args or not (told := _levels(node.func)):
                 continue
             fields = tuple(one.arg for one in node.keywords if one.arg and one.arg not in NOT_TOLD)
             for name in _names(node.args[0]):
                 before = events.get(name, LogEvent(name, room, (), ()))
-                levels = tuple(dict.fromkeys((*before.levels, level)))
+                levels = tuple(dict.fromkeys((*before.levels, *told)))
                 events[name] = LogEvent(name, before.room, levels, tuple(dict.fromkeys((*before.fields, *fields))))
     return events
 
 
-def _level(call: ast.Call) -> str | None:
-    """Return the level of a call of a module's `log`; None where it is none, or takes its level from elsewhere."""
-    called = call.func
+def _levels(called: ast.expr) -> tuple[str, ...]:
+    """Return the levels of a call of a module's `log`: one, or two where a condition chooses; none where it is none."""
+    if isinstance(called, ast.IfExp):
+        return (*_levels(called.body), *_levels(called.orelse))
     if isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "log":
-        return LEVELS.get(called.attr) if call.args else None
-    return None
+        return (LEVELS[called.attr],) if called.attr in LEVELS else ()
+    return ()
 
 
 def _names(argument: ast.expr) -> Iterator[str]:

@@ -43,13 +43,36 @@ def check_bridge(settings: BridgeSettings, trials: Trials, owner: int | None) ->
     """Try the keys of a bridge, the address where others connect to it, and its folder of certificates."""
     if isinstance(settings, OpcuaSettings):
         pki = settings.pki_dir
-        trials.attempt("", "pki_dir", pki, lambda: write_into(pki), writes=pki)
+        trials.attempt("", "pki_dir", pki, lambda: _pki(settings), writes=pki)
     if isinstance(settings, ModbusSettings | OpcuaSettings):
         listen = settings.listen
         with_port = f"{listen.address}, port {listen.port}"
         trials.attempt("listen", "address", with_port, lambda: bind_address(listen.address, listen.port, owner))
     if (keys := settings.service.keys) is not None:
         check_keys("service", keys.secret_file, keys.server_public_file, trials)
+
+
+def _pki(settings: OpcuaSettings) -> str:
+    """Say for how long the certificates are valid. Raises ConfigError where the server's own is not."""
+    with extra("plant"):
+        from linewatch.plant.opcua.certificates import TrustList, days_left, read_own, why_not_valid
+    told = [write_into(settings.pki_dir)]
+    own = read_own(settings.pki_dir)
+    if own is None:
+        return f"{told[0]}; the first start makes a certificate"
+    if (why := why_not_valid(own)) is not None:
+        raise ConfigError(f"{settings.pki_dir / 'own'}: clients refuse the server's certificate: {why}")
+    told.append(f"the server's certificate is valid for {days_left(own)} more days")
+    clients = TrustList(settings.pki_dir).trusted()
+    told.append(f"{len(clients)} clients are trusted")
+    if refused := [one for one in clients if why_not_valid(one.certificate) is not None]:
+        names = ", ".join(one.sha256[:12] for one in refused[:5])
+        told.append(f"{len(refused)} of them are refused, because their certificates are not valid now: {names}")
+    elif clients:
+        told.append(
+            f"the first of their certificates ends in {min(days_left(one.certificate) for one in clients)} days"
+        )
+    return "; ".join(told)
 
 
 def check_hmi(settings: HmiSettings, trials: Trials, owner: int | None) -> None:

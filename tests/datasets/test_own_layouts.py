@@ -229,6 +229,11 @@ def test_a_table_that_cannot_be_read_is_refused(data: bytes, text: str, tmp_path
         table_set(tmp_path, data)
 
 
+def test_a_name_that_no_file_can_have_is_a_missing_image(tmp_path: Path) -> None:
+    data_set = table_set(tmp_path, lines_of(",").encode() + f"\n{'x' * 5000}.png,dent\n".encode())
+    assert any("x" * 50 in str(problem) for problem in problems(data_set))
+
+
 def test_rows_that_repeat_or_name_several_classes_are_noted(tmp_path: Path) -> None:
     data_set = table_set(tmp_path, lines_of(",").encode() + b"a.png,dent\nb.png,dent\nx.png,dent\nc.png,\n")
     by_file = {one.file: one for one in data_set.specimens}

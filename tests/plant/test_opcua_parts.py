@@ -8,10 +8,12 @@ from asyncua import ua
 from opcua_plant import PASSWORD, ClientCertificate
 from pydantic import ValidationError
 
+from linewatch.check.others import check_bridge
+from linewatch.check.trials import Trials, TriedSetting
 from linewatch.contracts.access import Role
 from linewatch.contracts.verdict import CoilState
 from linewatch.plant.commands import CommandAnswer, CommandSender, PlantClient
-from linewatch.plant.opcua.certificates import MAX_REJECTED, TrustList, own_identity
+from linewatch.plant.opcua.certificates import MAX_REJECTED, VALID_DAYS, TrustList, own_identity
 from linewatch.plant.opcua.cli import opcua_password
 from linewatch.plant.opcua.events import EventFilter, EventKind, make_event
 from linewatch.plant.opcua.machine import MachineState, machine_state
@@ -62,6 +64,52 @@ def test_the_first_start_makes_a_certificate_that_later_starts_keep(tmp_path: Pa
         (tmp_path / "pki" / "rejected" / f"{number}.der").write_bytes(b"old")
     trust.why_refused(ClientCertificate.made(tmp_path, "late").certificate.read_bytes())
     assert len(list((tmp_path / "pki" / "rejected").iterdir())) <= MAX_REJECTED
+
+
+@pytest.mark.parametrize(
+    ("from_day", "to_day", "remedy"),
+    [
+        (-30, -1 / 48, "renew it"),  # ended half an hour ago: refused as well where this clock is an hour ahead
+        (1 / 48, 30, "wait until then"),  # begins in half an hour: where this clock is an hour behind
+        (-1 / 12, 1 / 12, None),  # two hours to each side: an hour does not matter
+    ],
+)
+def test_a_trusted_certificate_out_of_its_time_is_refused_with_the_remedy(
+    tmp_path: Path, from_day: float, to_day: float, remedy: str | None
+) -> None:
+    client = ClientCertificate.made(tmp_path, "client", from_day, to_day)
+    client.trust(tmp_path / "pki")
+    why = TrustList(tmp_path / "pki").why_refused(client.certificate.read_bytes())
+    if remedy is None:
+        assert why is None
+    else:
+        assert why is not None
+        assert "the time here is" in why
+        assert f"{remedy}, or correct the clock" in why
+
+
+def test_the_check_tells_how_long_certificates_are_valid(tmp_path: Path) -> None:
+    settings = OpcuaSettings(anonymous=True, pki_dir=tmp_path / "pki")  # type: ignore[arg-type]
+
+    def tried() -> TriedSetting:
+        trials = Trials("")
+        check_bridge(settings, trials, None)
+        return next(row for row in trials.rows if row.setting == "pki_dir")
+
+    assert "the first start makes a certificate" in tried().result
+    own_identity(settings)
+    ClientCertificate.made(tmp_path, "client").trust(settings.pki_dir)
+    row = tried()
+    assert row.good
+    assert f"valid for {VALID_DAYS - 1} more days; 1 clients are trusted" in row.result
+    assert "certificates ends in 29 days" in row.result
+    ClientCertificate.made(tmp_path, "old", -30, -1).trust(settings.pki_dir)
+    assert "1 of them are refused" in tried().result
+    expired = ClientCertificate.made(tmp_path, "server", -30, -1).certificate.read_bytes()
+    (settings.pki_dir / "own" / "certificate.der").write_bytes(expired)
+    row = tried()
+    assert not row.good
+    assert "renew it" in row.result
 
 
 def test_a_user_is_known_by_the_password_and_waits_after_a_failure(

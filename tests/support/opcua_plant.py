@@ -33,7 +33,7 @@ class ClientCertificate:
     uri: str
 
     @classmethod
-    def made(cls, folder: Path, name: str, from_day: int = -1, to_day: int = 30) -> "ClientCertificate":
+    def made(cls, folder: Path, name: str, from_day: float = -1, to_day: float = 30) -> "ClientCertificate":
         """Make one that is valid from and to so many days from now."""
         key, uri = generate_private_key(), f"urn:test:{name}"
         subject, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), datetime.datetime.now(datetime.UTC)

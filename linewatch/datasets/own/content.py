@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from linewatch.datasets.errors import DatasetError
 from linewatch.datasets.layout import natural
@@ -151,6 +151,10 @@ def pictures_below(folder: Path, without: Collection[str] = ()) -> list[Path]:
     return files_below(folder, SUFFIXES, without)
 
 
+MOST_NAME_BYTES: Final = 240
+"""Of a file's name: a longer one no file system holds, and asking for it is an error."""
+
+
 class ImageFinder:
     """Finds the image that an annotation names, whatever folders and separators the name has.
 
@@ -170,7 +174,7 @@ class ImageFinder:
 
         The path of a missing image is where it was looked for first; the check reports it.
         """
-        parts = _parts(name)
+        parts = [_possible(part) for part in _parts(name)]
         for start in range(len(parts)):
             for folder in folders:
                 path = folder.joinpath(*parts[start:])
@@ -187,6 +191,12 @@ class ImageFinder:
 def _key(name: str) -> str:
     """Return what names of one file have in common; a Mac writes an umlaut as two letters (NFD)."""
     return unicodedata.normalize("NFC", name).lower()
+
+
+def _possible(part: str) -> str:
+    """Return a name that a file can have; a cut one where it is none."""
+    encoded = part.replace("\0", "?").encode(errors="replace")
+    return encoded.decode() if len(encoded) <= MOST_NAME_BYTES else encoded[:MOST_NAME_BYTES].decode(errors="ignore")
 
 
 def _parts(name: str) -> list[str]:

@@ -20,7 +20,15 @@ from linewatch.contracts.verdict import CoilState
 from linewatch.plant.commands import CommandSender
 from linewatch.plant.follower import Follower
 from linewatch.plant.health import LinkHealth
-from linewatch.plant.opcua.certificates import EXPIRES_SOON_DAYS, OwnIdentity, TrustList, fingerprint, own_identity
+from linewatch.plant.opcua.certificates import (
+    EXPIRES_SOON_DAYS,
+    OwnIdentity,
+    TrustList,
+    days_left,
+    fingerprint,
+    own_identity,
+    why_not_valid,
+)
 from linewatch.plant.opcua.coil_data import add_coil_data_method
 from linewatch.plant.opcua.commands import OpcuaCommands
 from linewatch.plant.opcua.conditions import Conditions
@@ -81,7 +89,7 @@ async def _serve(settings: OpcuaSettings) -> None:
                 await process.run(
                     follower,
                     lambda: f"{server.connections} OPC UA clients connected",
-                    lambda: LinkHealth(peers=server.iserver.sessions, dropped=news.dropped),
+                    lambda: LinkHealth(_trouble(identity), server.iserver.sessions, dropped=news.dropped),
                 )
             finally:
                 stop.set()
@@ -96,10 +104,14 @@ async def _serve(settings: OpcuaSettings) -> None:
             sender.stop()
 
 
+def _trouble(identity: OwnIdentity) -> str:
+    why = why_not_valid(identity.certificate)
+    return "" if why is None else f"clients refuse the server's certificate: {why}"
+
+
 def _tell_certificates(identity: OwnIdentity, trust: TrustList) -> None:
-    left_days = (identity.certificate.not_valid_after_utc - datetime.now().astimezone()).days
-    tell = log.warning if left_days < EXPIRES_SOON_DAYS else log.info
-    tell(
+    left_days = days_left(identity.certificate)
+    (log.warning if left_days < EXPIRES_SOON_DAYS else log.info)(
         "opcua_certificate",
         sha256=fingerprint(identity.certificate),
         application_uri=identity.application_uri,

@@ -80,6 +80,23 @@ def application_uri(certificate: x509.Certificate) -> str:
     return ""
 
 
+def days_left(certificate: x509.Certificate) -> int:
+    """Return for how many more days a certificate is valid; below zero: it has expired."""
+    return (certificate.not_valid_after_utc - datetime.now(UTC)).days
+
+
+def why_not_valid(certificate: x509.Certificate) -> str | None:
+    """Return why a certificate is not valid by this host's clock, with the remedy; None: it is valid."""
+    now, begin, end = datetime.now(UTC), certificate.not_valid_before_utc, certificate.not_valid_after_utc
+    if begin <= now <= end:
+        return None
+    remedy = "renew it" if now > end else "wait until then"
+    return (
+        f"it is valid from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, and the time here is "
+        f"{now:%Y-%m-%d %H:%M}; {remedy}, or correct the clock of this host or of the one that made it"
+    )
+
+
 def read_certificate(data: bytes) -> x509.Certificate:
     """Return the certificate in these bytes, DER or PEM. Raises ValueError."""
     if len(data) > _LARGEST_BYTES:
@@ -87,6 +104,20 @@ def read_certificate(data: bytes) -> x509.Certificate:
     if data.lstrip().startswith(b"-----"):
         return x509.load_pem_x509_certificate(data)
     return x509.load_der_x509_certificate(data)
+
+
+def read_own(pki_dir: Path) -> x509.Certificate | None:
+    """Return the server's certificate; None before the first start. Raises ConfigError when it cannot be read."""
+    at = pki_dir / "own" / "certificate.der"
+    try:
+        return read_certificate(at.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{at}: cannot be read as a certificate ({error}); run this as the bridge's user, or remove it and its key "
+            "to have new ones made"
+        ) from error
 
 
 def own_identity(settings: OpcuaSettings) -> OwnIdentity:
@@ -174,14 +205,8 @@ class TrustList:
             return f"its key is no RSA key of at least {_SHORTEST_KEY_BITS} bits"
         if certificate.public_bytes(Encoding.DER) not in self._known():
             self._remember(certificate)
-            return "it is not in the trust list"
-        now = datetime.now(UTC)
-        if not certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc:
-            return (
-                f"it is valid from {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} to "
-                f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, and the time here is {now:%Y-%m-%d %H:%M}"
-            )
-        return None
+            return "it is not in the trust list; compare its fingerprint, and let it in by linewatch opcua-trust"
+        return why_not_valid(certificate)
 
     def trust(self, certificate: x509.Certificate) -> Path:
         """Let a client connect. Raises ConfigError when the folder cannot be written."""
