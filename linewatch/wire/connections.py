@@ -9,15 +9,15 @@ import socket as sockets
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 import zmq
 
-from linewatch.wire.peers import UNKNOWN, address_behind
+from linewatch.wire.peers import UNKNOWN, address_behind, socket_behind
 
 log = structlog.get_logger()
 
@@ -42,10 +42,11 @@ _ENVELOPE_BYTES: Final = 128  # of a message's part on its way: framing and encr
 
 @dataclass(slots=True)
 class _Connection:
-    """A connection that is open. read: bytes of whole messages that came over it."""
+    """A connection that is open. read: bytes of whole messages that came over it. inode: of its socket."""
 
     peer: str
     since_s: float
+    inode: int
     read: int = 0
     topics: set[bytes] = field(default_factory=set)
     key: bytes | None = None
@@ -71,7 +72,7 @@ class Connections:
         """Count a new connection, and close it where there are too many."""
         self.gone(descriptor)
         peer = address_behind(descriptor)
-        self._open[descriptor] = _Connection(peer, time.monotonic())
+        self._open[descriptor] = _Connection(peer, time.monotonic(), _inode(descriptor))
         self._of_peer[peer] += 1
         if len(self._open) > MOST_CONNECTIONS:
             self.close(descriptor, f"more than {MOST_CONNECTIONS} connections")
@@ -133,7 +134,7 @@ class Connections:
                     self.close(descriptor, "its key is no longer allowed")
                     continue
             allowed = self._unread_bytes + HEARTBEAT_BYTES_PER_S * (now_s - connection.since_s)
-            if _bytes_received(descriptor) - connection.read > allowed:
+            if self._bytes_received(descriptor) - connection.read > allowed:
                 self.close(descriptor, f"more than {self._unread_bytes} bytes without a whole message")
 
     def close(self, descriptor: int, why: str) -> None:
@@ -142,15 +143,29 @@ class Connections:
         if connection is None or connection.closed:
             return
         connection.closed = True
-        with suppress(OSError), sockets.socket(fileno=os.dup(descriptor)) as peer:
+        with suppress(OSError), self._still(descriptor) as peer:
             peer.shutdown(sockets.SHUT_RDWR)
         log.warning("connection_closed", socket=self._name, peer=connection.peer, why=why)
 
+    def _bytes_received(self, descriptor: int) -> int:
+        """Return how many bytes came over a TCP connection; 0 for others."""
+        with suppress(OSError, struct.error), self._still(descriptor) as peer:
+            if peer.family != sockets.AF_UNIX:
+                about = peer.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _TCP_INFO_BYTES)
+                return int(struct.unpack_from("<Q", about, _BYTES_RECEIVED_AT)[0])
+        return 0
 
-def _bytes_received(descriptor: int) -> int:
-    """Return how many bytes came over a TCP connection; 0 for others."""
-    with suppress(OSError, struct.error), sockets.socket(fileno=os.dup(descriptor)) as peer:
-        if peer.family != sockets.AF_UNIX:
-            about = peer.getsockopt(sockets.IPPROTO_TCP, sockets.TCP_INFO, _TCP_INFO_BYTES)
-            return int(struct.unpack_from("<Q", about, _BYTES_RECEIVED_AT)[0])
-    return 0
+    @contextmanager
+    def _still(self, descriptor: int) -> Iterator[sockets.socket]:
+        """Yield the socket of a connection. Raises OSError where its number has gone over to another one."""
+        with socket_behind(descriptor) as peer:
+            if os.fstat(peer.fileno()).st_ino != self._open[descriptor].inode:
+                raise OSError(f"descriptor {descriptor} is another connection now")
+            yield peer
+
+
+def _inode(descriptor: int) -> int:
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:  # it is gone already
+        return 0

@@ -2,8 +2,8 @@
 
 import os
 import socket as sockets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Final, Protocol
 
 import structlog
@@ -137,9 +137,25 @@ class HandshakeWatch:
         return self._listener is not None and event == zmq.EVENT_DISCONNECTED and self._listener.gone(value)
 
 
+@contextmanager
+def socket_behind(descriptor: int) -> Iterator[sockets.socket]:
+    """Yield a socket of our own of a connection of libzmq's.
+
+    Raises OSError where it is none any more: libzmq may have closed it, and its number may stand for another file.
+    """
+    own = os.dup(descriptor)
+    try:
+        connection = sockets.socket(fileno=own)
+    except OSError:
+        os.close(own)  # or each look at a number that a file has taken over would cost a descriptor
+        raise
+    with connection:
+        yield connection
+
+
 def address_behind(descriptor: int) -> str:
     """Return the address of the host at the other end of a connection."""
-    with suppress(OSError), sockets.socket(fileno=os.dup(descriptor)) as connection:
+    with suppress(OSError), socket_behind(descriptor) as connection:
         address = connection.getpeername()
         return str(address[0]).removeprefix("::ffff:") if isinstance(address, tuple) else THIS_HOST
     return UNKNOWN
