@@ -26,7 +26,6 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.faults import ROOT
-from benchmarks.run import machine
 from linewatch.client import Subscriber
 from linewatch.wire.schema import FrameMessage
 
@@ -157,7 +156,7 @@ def main() -> None:
         table.add_row(chain, *(f"{statistics.median(one):.2f} ({max(one):.2f})" for one in values))
     console.print(table)
     if arguments.out:
-        told = {"machine": machine(), "line_rate_hz": arguments.line_rate_hz, "rounds": [asdict(one) for one in rounds]}
+        told = {"line_rate_hz": arguments.line_rate_hz, "rounds": [asdict(one) for one in rounds]}
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(told, indent=1))
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.soak.checks import Slope, slope
+from benchmarks.soak.checks import Slope, steady_growth
 from benchmarks.soak.processes import Sample
 
 WARM_S: Final = 600.0
@@ -59,10 +59,10 @@ class Report:
         return rows
 
     def grown(self, name: str, from_s: float) -> Slope | None:
-        """Return the growth of a process's memory, without the first from_s seconds of each of its lives; None: too
-        short."""
+        """Return the steady growth of a process's memory, without the first from_s seconds of each of its lives; None:
+        too short."""
         lives = [[(at, one.rss_mb) for at, one in life if at >= life[0][0] + from_s] for life in self.lives[name]]
-        return slope([life for life in lives if life])
+        return steady_growth([life for life in lives if life])
 
     def leaks(self) -> list[str]:
         """Return the processes whose memory grew once they were warm, in words: the whole interval is above the
@@ -92,8 +92,8 @@ class Report:
                     "process": name,
                     "starts": len(lives),
                     "most_mb": max(one.rss_mb for one in every),
-                    "slope_from_30_s_mb_per_h": asdict(started) if started else None,
-                    "slope_mb_per_h": asdict(grown) if grown else None,
+                    "growth_from_30_s_mb_per_h": asdict(started) if started else None,
+                    "growth_mb_per_h": asdict(grown) if grown else None,
                     "threads": _range([one.threads for life in warm for _, one in life]),
                     "descriptors": _range([one.descriptors for life in warm for _, one in life]),
                 }
@@ -127,12 +127,12 @@ class Report:
         out += [f"| {kind} | {times} | {_s(median)} | {_s(most)} |" for kind, times, median, most in self.by_kind()]
         out += [
             "",
-            f"| process | starts | most memory | slope from 30 s on, MB an hour (95 %) | from {WARM_S:g} s on | "
+            f"| process | starts | most memory | steady growth from 30 s on, MB/h (95 %) | from {WARM_S:g} s on | "
             "threads | descriptors |",
             "|---|---|---|---|---|---|---|",
         ]
         for row in self.memory():
-            slopes = " | ".join(_slope(row[name]) for name in ("slope_from_30_s_mb_per_h", "slope_mb_per_h"))
+            slopes = " | ".join(_slope(row[name]) for name in ("growth_from_30_s_mb_per_h", "growth_mb_per_h"))
             out.append(
                 f"| {row['process']} | {row['starts']} | {row['most_mb']:.0f} MB | {slopes} | {row['threads']} | "
                 f"{row['descriptors']} |"

@@ -104,6 +104,9 @@ def test_a_process_that_grows_once_it_is_warm_fails_the_soak() -> None:
     warming_up = [(at, Sample(one.rss_mb + min(at, 590.0), 9, 40)) for at, one in life(0.0, 0.0)]
     report.lives = {"stands": [life(0.0, 0.0), life(0.0, 2000.0)], "warms up": [warming_up]}
     assert report.leaks() == []
+    stepped = [(at, Sample(one.rss_mb + 30.0 * (at > 1000.0), 9, 40)) for at, one in life(0.0, 0.0)]
+    report.lives["keeps what a fault took"] = [stepped]
+    assert report.leaks() == []
     report.lives["leaks"] = [life(60.0, 0.0), life(60.0, 2000.0)]
     (leak,) = report.leaks()
     assert leak.startswith("leaks: memory grew by 60")
