@@ -58,10 +58,23 @@ function show() {
 function fill(list, found, empty) {
   const wanted = found.map(line);
   if (!wanted.length) wanted.push(list.querySelector(":scope > .empty") ?? element("li", { class: "empty" }, empty));
-  const focused = list.contains(document.activeElement) ? [document.activeElement.closest("li")?.dataset.id, document.activeElement.dataset.does] : null;
+  const from = focusedIn(list), of = from?.closest("li"), at = [...list.children].indexOf(of);
   for (const one of [...list.children]) if (!wanted.includes(one)) one.remove();
   wanted.forEach((one, at) => { if (list.children[at] !== one) list.insertBefore(one, list.children[at] ?? null); });
-  if (focused?.[1]) lines.get(focused[0])?.node.querySelector(`[data-does="${focused[1]}"]`)?.focus();
+  if (from && !list.contains(document.activeElement)) {
+    const same = lines.get(of?.dataset.id)?.node.querySelector(`[data-does="${from.dataset.does}"]:not(:disabled)`);
+    const next = list.children[Math.min(at, list.children.length - 1)]?.querySelector("button:not(:disabled)");
+    (same ?? next ?? byId("main")).focus({ preventScroll: true });
+  }
+}
+
+let lastFocused = null;
+document.addEventListener("focusin", ({ target }) => { lastFocused = target; });
+
+/** The element of a list that has the focus, or had it until it was disabled while its order is carried out. */
+function focusedIn(list) {
+  if (list.contains(document.activeElement)) return document.activeElement;
+  return document.activeElement === document.body && lastFocused?.disabled && list.contains(lastFocused) ? lastFocused : null;
 }
 
 function line(alarm) {
