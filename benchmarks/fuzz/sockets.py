@@ -127,7 +127,7 @@ class SocketOutcome:
     wrong: str = ""
 
 
-class Tap:
+class RecordingProxy:
     """Listens, passes everything on to a port and back, and keeps what each client sent, in pieces as it came."""
 
     def __init__(self, port: int) -> None:
@@ -269,7 +269,7 @@ def _ask_http(port: int, *paths: str) -> None:
 
 def recorded(line: FuzzedLine, name: str) -> list[bytes]:
     """Return what real clients send to a socket, in pieces, and the whole of it."""
-    tap = Tap(line.ports[name])
+    tap = RecordingProxy(line.ports[name])
     clients: dict[str, Callable[[], object]] = {
         "monitoring": lambda: _ask_http(tap.port, "/metrics", "/"),
         "modbus": lambda: _ask_modbus(tap.port),

@@ -8,6 +8,7 @@ from tools.licences import PAGE, page
 
 COPYLEFT = re.compile(r"GPL|General Public|MPL|Mozilla|EUPL|EPL|Eclipse|CDDL|OSL|SSPL|CC-BY-SA", re.IGNORECASE)
 ALLOWED = {
+    "certifi": "MPL-2.0; a list of authorities, imported by requests, not changed, only for traces",
     "hypothesis": "MPL-2.0; used by tests, not distributed",
     "paho-mqtt": "EPL-2.0 or BSD-3-Clause, as its user chooses",
     "pathspec": "MPL-2.0; used by mypy, not distributed",
