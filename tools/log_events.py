@@ -8,6 +8,7 @@ import ast
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +55,7 @@ class LogEvent:
     fields: tuple[str, ...]
 
 
+@cache
 def found_events() -> dict[str, LogEvent]:
     """Return the events whose names stand where they are logged, by name."""
     events: dict[str, LogEvent] = {}
@@ -88,7 +90,7 @@ def _names(argument: ast.expr) -> Iterator[str]:
 
 def all_events() -> dict[str, LogEvent]:
     """Return every event by name, with those of tools/log_events.toml whose names, levels or fields stand elsewhere."""
-    events = found_events()
+    events = dict(found_events())
     for name, one in tomllib.loads(TEXTS.read_text())["elsewhere"].items():
         events[name] = LogEvent(name, one["room"], (one["level"],), tuple(one["fields"]))
     return events
